@@ -1,0 +1,262 @@
+"""Runs an experiment: every system on the same workload, each into a folder of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from analysis import compare, summarise, write_comparison
+from experiments.errors import ExperimentError
+from experiments.load import Experiment
+from experiments.workload import Workload, instance_events, resolve
+from policies import Deployment, PolicyError, System
+from recording import (
+    Arrivals,
+    Manifest,
+    Recorder,
+    load,
+    write_arrivals,
+)
+from sim import Outcome, replay_instances, simulate
+from traces import InstanceEvent
+
+RUNS: Final = Path("runs")
+"""Where runs go that are given no folder."""
+
+COMPARISON_FILE: Final = "comparison.csv"
+
+Progress = Callable[[str, float, float], None]
+"""Told the system's label, the simulated time and its end (seconds), some ten times a second at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Where the results are, and the summary of each system that finished, in the order of the run."""
+
+    path: Path
+    summaries: tuple[Mapping[str, Any], ...]
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was interrupted; `kept` holds the systems that had finished, `None` if none had."""
+
+    def __init__(self, kept: RunDirectory | None) -> None:
+        super().__init__()
+        self.kept = kept
+
+
+def run_experiment(
+    experiment: Experiment, *, out: Path | None = None, progress: Progress | None = None
+) -> RunDirectory:
+    """Run each system of an experiment in the simulated world.
+
+    Parameters
+    ----------
+    out
+        The run directory: a new or an empty folder. Default: `runs/<experiment>-<n>` with the first free n.
+    progress
+        See `Progress`.
+
+    Raises
+    ------
+    ExperimentError
+        If the workload cannot be resolved, `out` holds something, or a system cannot serve the experiment.
+        What had finished before stays; of the rest nothing does.
+    Interrupted
+        On Ctrl-C; what had finished stays.
+    """
+    runs = _runs_of(experiment)
+    with _directory(experiment, out) as path:
+        write_arrivals(path / "arrivals.parquet", runs.arrivals)
+        summaries: list[Mapping[str, Any]] = []
+        try:
+            for label, system in experiment.systems.items():
+                summaries.append(_run_system(experiment, runs, path / label, label, system, progress))
+        except KeyboardInterrupt:
+            raise Interrupted(_finish(path, summaries)) from None
+        except (PolicyError, ExperimentError) as error:
+            _finish(path, summaries)
+            kept = f" (kept in {path}: {', '.join(s['system'] for s in summaries)})" if summaries else ""
+            raise ExperimentError(f"{experiment.document.name}: system {label}: {error}{kept}") from None
+        except BaseException:
+            _finish(path, summaries)
+            raise
+        _finish(path, summaries)
+    return RunDirectory(path, tuple(summaries))
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """What all systems of an experiment have in common."""
+
+    simulate: Callable[[System, Recorder, Callable[[float], None] | None], Outcome]
+    duration_s: float
+    arrivals: Arrivals
+    functions: tuple[Mapping[str, Any], ...]
+    workload: Mapping[str, Any]
+    placement_only: bool = False
+
+
+def _runs_of(experiment: Experiment) -> _Runs:
+    events = instance_events(experiment)
+    return _serving(experiment, resolve(experiment)) if events is None else _placing(experiment, events)
+
+
+def _serving(experiment: Experiment, workload: Workload) -> _Runs:
+    deployment = workload.deployment
+    seed = experiment.section.seed
+
+    def run(system: System, recorder: Recorder, progress: Callable[[float], None] | None) -> Outcome:
+        return simulate(deployment, system, seed=seed, recorder=recorder, progress=progress)
+
+    return _Runs(
+        simulate=run,
+        duration_s=deployment.duration_s,
+        arrivals=Arrivals.from_functions(deployment.arrivals, deployment.output_tokens),
+        functions=_recorded(deployment),
+        workload=workload.provenance,
+    )
+
+
+def _placing(experiment: Experiment, events: Sequence[InstanceEvent]) -> _Runs:
+    def run(system: System, recorder: Recorder, progress: Callable[[float], None] | None) -> Outcome:
+        return replay_instances(experiment.cluster, events, system, recorder=recorder, progress=progress)
+
+    return _Runs(
+        simulate=run,
+        duration_s=events[-1].time_s,
+        arrivals=Arrivals.from_functions([]),
+        functions=(),
+        workload={"instances": sum(event.action == "start" for event in events)},
+        placement_only=True,
+    )
+
+
+def _recorded(deployment: Deployment) -> tuple[Mapping[str, Any], ...]:
+    """Say of each function what the manifest keeps of it, apart from its size, which the system decides."""
+    return tuple(
+        {
+            "name": function.name,
+            "kind": function.kind,
+            "model": function.model.name,
+            "slo_s": function.slo_s,
+            "output_tokens": function.output_tokens,
+            "start_s": function.start_s,
+            "memory_bytes": function.memory_bytes,
+            "workers": function.workers,
+            "iterations": function.iterations,
+            "min_instances": function.min_instances,
+            "timeout_s": function.timeout_s,
+        }
+        for function in deployment.functions
+    )
+
+
+def _run_system(
+    experiment: Experiment,
+    runs: _Runs,
+    folder: Path,
+    label: str,
+    system: System,
+    progress: Progress | None,
+) -> Mapping[str, Any]:
+    """Run one system and keep its results; returns its summary."""
+
+    def advance(simulated_s: float) -> None:
+        if progress is not None:
+            progress(label, simulated_s, runs.duration_s)
+
+    with Recorder(folder, quotas=experiment.section.record_quotas) as recorder:
+        advance(0.0)
+        started_s = time.perf_counter()
+        outcome = runs.simulate(system, recorder, advance)
+        wall_s = time.perf_counter() - started_s
+        recorder.close(_manifest(experiment, runs, label, system, outcome))
+        summary = summarise(load(recorder.staging), wall_s=wall_s)
+        recorder.publish(summary)
+    return summary
+
+
+def _manifest(experiment: Experiment, runs: _Runs, label: str, system: System, outcome: Outcome) -> Manifest:
+    functions = [
+        {**function, "size": dataclasses.asdict(size)}
+        for function, size in zip(runs.functions, outcome.sizes, strict=True)
+    ]
+    cluster = {
+        "nodes": experiment.cluster.nodes,
+        "gpus_per_node": experiment.cluster.gpus_per_node,
+        "gpu": experiment.cluster.gpu.name,
+        "gpu_memory_bytes": experiment.cluster.gpu.memory_bytes,
+    }
+    return Manifest.model_validate(
+        {
+            "system": label,
+            "title": system.title,
+            "world": "sim",
+            "seed": experiment.section.seed,
+            "simulated_s": outcome.simulated_s,
+            "placement_only": runs.placement_only,
+            "launches_refused": outcome.launches_refused,
+            "cluster": cluster,
+            "functions": functions,
+            "system_name": system.name,
+            "slots": system.describe(),
+            "notes": outcome.notes,
+            "events": outcome.events,
+            "experiment": {"name": experiment.name, **experiment.document.values},
+            "workload": runs.workload,
+            "profiles": experiment.catalog.provenance_report(),
+            "versions": {name: version(name) for name in ("dilu-lab", "numpy", "pyarrow", "simpy")},
+        }
+    )
+
+
+@contextmanager
+def _directory(experiment: Experiment, out: Path | None) -> Iterator[Path]:
+    """Make the run directory; take it away again if the run leaves nothing in it but its arrivals."""
+    path, ours = _make(experiment, out)
+    try:
+        yield path
+    finally:
+        if not (path / COMPARISON_FILE).exists():
+            (path / "arrivals.parquet").unlink(missing_ok=True)
+            if ours:
+                path.rmdir()
+
+
+def _make(experiment: Experiment, out: Path | None) -> tuple[Path, bool]:
+    """Return the run directory, and whether it is new."""
+    if out is None:
+        RUNS.mkdir(exist_ok=True)
+        number = 1
+        while True:
+            path = RUNS / f"{experiment.name}-{number}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return path, True
+    if out.is_dir():
+        if any(out.iterdir()):
+            raise ExperimentError(f"--out {out}: is not empty; allowed is a new or an empty folder")
+        return out, False
+    try:
+        out.mkdir(parents=True)
+    except OSError as error:
+        raise ExperimentError(f"--out {out}: cannot be made ({error.strerror})") from None
+    return out, True
+
+
+def _finish(path: Path, summaries: Sequence[Mapping[str, Any]]) -> RunDirectory | None:
+    """Write the comparison of what finished; `None` if nothing did."""
+    if not summaries:
+        return None
+    write_comparison(path / COMPARISON_FILE, compare(summaries))
+    return RunDirectory(path, tuple(summaries))

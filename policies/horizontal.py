@@ -1,0 +1,78 @@
+"""Horizontal scaling: how many instances a function has."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from policies.slots import FunctionView, Scaling
+
+
+@dataclass(frozen=True, slots=True)
+class LazyScaling:
+    """Dilu's lazy scaling (paper section 3.5): bursts are first absorbed vertically.
+
+    Out by one when at least `out_count` of the last `window_s` per-second rates exceed what the deployed
+    instances are profiled to serve; in by one when more than `in_count` lie below what one instance fewer
+    would serve. The window is cleared by every action and may act before it is full (as the reference code
+    does).
+
+    Attributes
+    ----------
+    window_s, out_count, in_count
+        40 s, phi_out = 20, phi_in = 30 (paper section 3.5).
+    strict_in
+        The paper scales in on *more than* phi_in values, the reference code on at least phi_in (`False`).
+    """
+
+    window_s: int = 40
+    out_count: int = 20
+    in_count: int = 30
+    strict_in: bool = True
+
+    def scale(self, function: FunctionView) -> Scaling:
+        """Count the window's rates above and below capacity."""
+        live, least = function.live, function.min_instances
+        if live == 0:
+            return Scaling(max(least, 1 if function.waiting else 0), above=0.0)
+        rates = function.rates(self.window_s)
+        capacity_rps = live * function.throughput_rps
+        shrunk_rps = (live - 1) * function.throughput_rps
+        target = live
+        if np.count_nonzero(rates > capacity_rps) >= self.out_count:
+            target = live + 1
+        elif live > max(least, 1):
+            low = np.count_nonzero(rates < shrunk_rps)
+            if low > self.in_count or (low == self.in_count and not self.strict_in):
+                target = live - 1
+        if target != live:
+            return Scaling(target, until_s=function.now_s)
+        return Scaling(live, above=capacity_rps, below=shrunk_rps if live > max(least, 1) else float("-inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualRateScaling:
+    """INFless's scale-out: as many instances at once as the last second's rate needs (ASPLOS 2022).
+
+    The part of the rate that the deployed instances cannot serve is served by new ones at once. Instances
+    leave through the keep-alive policy alone. The published system predicts the rate; this one takes the
+    last second's.
+    """
+
+    def scale(self, function: FunctionView) -> Scaling:
+        """Compare the last second's rate with capacity."""
+        live = function.live
+        last = function.history(1)
+        rate_rps = float(last[-1]) if len(last) else 0.0
+        needed = math.ceil(rate_rps / function.throughput_rps)
+        if live == 0 and function.waiting:
+            needed = max(needed, 1)
+        target = max(needed, live, function.min_instances)
+        surplus = target > function.min_instances
+        return Scaling(
+            target,
+            above=target * function.throughput_rps,
+            until_s=function.now_s + 1.0 if surplus else float("inf"),
+        )

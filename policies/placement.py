@@ -1,0 +1,125 @@
+"""Placement on whole GPUs and by static quotas: the rivals of resourcing-complementary placement.
+
+Definitions follow the cluster simulation of the Dilu artifact (sigserverless/Dilu @1134655,
+`scheduling/simulations/baseline`) and section 5.1 of the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.slots import ClusterView, PlacementRequest, Shard
+
+ROUNDING = 1e-9
+"""Sums of shares may exceed a bound by this much: two-decimal shares do not add up exactly in binary."""
+
+
+def feasible(
+    request: PlacementRequest, cluster: ClusterView, *, max_request: float, max_limit: float
+) -> NDArray[np.bool_]:
+    """Mask of GPUs where one shard fits by sum of requests, sum of limits and memory."""
+    return (
+        (cluster.request + request.request <= max_request + ROUNDING)
+        & (cluster.limit + request.limit <= max_limit + ROUNDING)
+        & (cluster.memory + request.memory_bytes <= cluster.memory_capacity)
+    )
+
+
+def whole_shards(request: PlacementRequest, gpus: NDArray[np.int64] | list[int]) -> tuple[Shard, ...]:
+    """One full shard of the instance on each of `gpus`; a gang's workers each hold an equal part."""
+    part = 1.0 / len(gpus)
+    return tuple(Shard(int(gpu), request.request, request.limit, request.memory_bytes, part) for gpu in gpus)
+
+
+def affinity_mask(request: PlacementRequest, cluster: ClusterView) -> NDArray[np.bool_] | None:
+    """GPUs of the *other* workers of training jobs that already run beside this service (section 3.3, P1).
+
+    Such a job is already slowed where they meet; slowing its other workers as well costs it nothing more.
+    `None` where there are none.
+    """
+    mask: NDArray[np.bool_] | None = None
+    for host in cluster.hosts(request.service):
+        for gang in cluster.training_gangs(host):
+            for gpu in gang:
+                if gpu != host:
+                    if mask is None:
+                        mask = np.zeros(len(cluster.request), dtype=np.bool_)
+                    mask[gpu] = True
+    return mask
+
+
+def best(mask: NDArray[np.bool_], score: NDArray[np.float64]) -> int | None:
+    """The first GPU of the lowest score within `mask`; `None` where the mask is empty."""
+    candidates = np.flatnonzero(mask)
+    if not len(candidates):
+        return None
+    return int(candidates[np.argmin(score[candidates])])
+
+
+@dataclass(frozen=True, slots=True)
+class ExclusivePlacement:
+    """One fresh GPU an instance, one a training worker; workers need not share a node (paper, 5.1)."""
+
+    splits_llm: bool = False
+
+    def place(self, request: PlacementRequest, cluster: ClusterView) -> tuple[Shard, ...] | None:
+        """Take the first empty GPUs."""
+        empty = np.flatnonzero(cluster.residents == 0)
+        if len(empty) < request.gpus or request.memory_bytes > cluster.memory_capacity:
+            return None
+        return whole_shards(request, empty[: request.gpus])
+
+
+@dataclass(frozen=True, slots=True)
+class InflessPlacement:
+    """INFless+ as the Dilu artifact simulates it: best fit on SM, memory only a constraint, no LLM split.
+
+    A training job takes the first node with enough feasible active GPUs, else the first node where active and
+    fresh ones suffice. Inference follows the same affinity rule as Dilu, which the artifact grants its
+    rivals too.
+    """
+
+    max_request: float = 1.0
+    affinity: bool = True
+    splits_llm: bool = False
+
+    def place(self, request: PlacementRequest, cluster: ClusterView) -> tuple[Shard, ...] | None:
+        """Place on active GPUs first, then on a fresh one."""
+        fits = feasible(request, cluster, max_request=self.max_request, max_limit=self.max_request)
+        active = cluster.residents > 0
+        if request.gpus > 1:
+            return first_fit_gang(request, cluster, fits & active, fits & ~active)
+        near = affinity_mask(request, cluster) if self.affinity and request.kind == "inference" else None
+        if near is not None:
+            gpu = best(fits & near, -cluster.request)
+            if gpu is not None:
+                return whole_shards(request, [gpu])
+        gpu = best(fits & active, -cluster.request)
+        if gpu is None:
+            gpu = best(fits & ~active, cluster.request)
+        return None if gpu is None else whole_shards(request, [gpu])
+
+
+def first_fit_gang(
+    request: PlacementRequest,
+    cluster: ClusterView,
+    active: NDArray[np.bool_],
+    fresh: NDArray[np.bool_],
+) -> tuple[Shard, ...] | None:
+    """All workers on the first node with enough feasible active GPUs, else active and fresh together."""
+    by_node = active.reshape(-1, cluster.gpus_per_node)
+    enough = by_node.sum(axis=1) >= request.gpus
+    if enough.any():
+        node = int(np.argmax(enough))
+    else:
+        enough = by_node.sum(axis=1) + fresh.reshape(-1, cluster.gpus_per_node).sum(axis=1) >= request.gpus
+        if not enough.any():
+            return None
+        node = int(np.argmax(enough))
+    first = node * cluster.gpus_per_node
+    span = slice(first, first + cluster.gpus_per_node)
+    gpus = np.concatenate([np.flatnonzero(active[span]), np.flatnonzero(fresh[span])]) + first
+    return whole_shards(request, gpus[: request.gpus])

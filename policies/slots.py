@@ -1,0 +1,323 @@
+"""The slots a policy can fill: one protocol each, and the views that a policy may see.
+
+A system is a frozen bundle of these. A policy is a pure function of what it is shown: it reads no clock,
+draws no random number and does no I/O, so that the same object decides in the simulated and in the real
+world, and the same view always gets the same decision. What a policy must remember travels in the view
+(`GpuView.memory`).
+
+Views are read-only by agreement. On hot paths they are the world's own objects, seen through these protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.functions import Function, Kind, Size
+from profiles import Measure
+
+# ------------------------------------------------------------------------------------------------ sizing
+
+
+class SizingPolicy(Protocol):
+    """Which batch, request and limit for this function? Asked once a function."""
+
+    def size(self, function: Function, measure: Measure) -> Size:
+        """Return what the system reserves for one instance; `measure` gives seconds at (batch, share).
+
+        Raises a `PolicyError` that names the function if no size meets its SLO.
+        """
+
+    def reserve(self, size: Size) -> Size:
+        """Return what the system reserves for a size that profiling found."""
+
+
+# --------------------------------------------------------------------------------------------- placement
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementRequest:
+    """One instance that needs a place. Shares and memory are per GPU; `gpus` > 1 is a gang on a node."""
+
+    service: Hashable
+    kind: Kind
+    gpus: int
+    request: float
+    limit: float
+    memory_bytes: int
+
+
+class Shard(NamedTuple):
+    """What an instance occupies on one GPU. `part` is the fraction of the model that sits there."""
+
+    gpu: int
+    request: float
+    limit: float
+    memory_bytes: int
+    part: float = 1.0
+
+
+class ClusterView(Protocol):
+    """The books of a cluster as columns, one entry a GPU; GPU `i` stands in node `i // gpus_per_node`."""
+
+    @property
+    def gpus_per_node(self) -> int:
+        """GPUs of each node."""
+
+    @property
+    def memory_capacity(self) -> int:
+        """Bytes of each GPU."""
+
+    @property
+    def request(self) -> NDArray[np.float64]:
+        """Sum of the residents' requests."""
+
+    @property
+    def limit(self) -> NDArray[np.float64]:
+        """Sum of the residents' limits."""
+
+    @property
+    def memory(self) -> NDArray[np.int64]:
+        """Bytes in use."""
+
+    @property
+    def residents(self) -> NDArray[np.int32]:
+        """Number of residents; a GPU with none is not active."""
+
+    def hosts(self, service: Hashable) -> Sequence[int]:
+        """GPUs that host an instance of `service`, ascending."""
+
+    def training_gangs(self, gpu: int) -> Sequence[tuple[int, ...]]:
+        """The GPUs of every training instance that has a worker on `gpu`, oldest first."""
+
+
+class PlacementPolicy(Protocol):
+    """Which GPUs take this instance? Asked at each launch; may split, may refuse."""
+
+    @property
+    def splits_llm(self) -> bool:
+        """Whether an LLM may be spread over several GPUs."""
+
+    def place(self, request: PlacementRequest, cluster: ClusterView) -> tuple[Shard, ...] | None:
+        """Return one shard a GPU, or `None` to refuse."""
+
+
+# ------------------------------------------------------------------------- horizontal and keep-alive
+
+
+class FunctionView(Protocol):
+    """What a policy may see of a served function."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model it serves."""
+
+    @property
+    def now_s(self) -> float:
+        """The time of the question."""
+
+    @property
+    def min_instances(self) -> int:
+        """Instances that are always kept."""
+
+    @property
+    def batch(self) -> int:
+        """The size's batch."""
+
+    @property
+    def slo_s(self) -> float:
+        """Latency target of a request, for all its output tokens."""
+
+    @property
+    def service_s(self) -> float:
+        """Profiled time of one full batch at the request share."""
+
+    @property
+    def throughput_rps(self) -> float:
+        """Profiled requests per second of one instance at its request share."""
+
+    @property
+    def live(self) -> int:
+        """Instances that are ready or being launched (draining ones are not)."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have arrived and are in no batch yet."""
+
+    @property
+    def latency_s(self) -> float:
+        """Mean end-to-end latency of the requests completed in the last second of traffic; NaN before any."""
+
+    def rates(self, seconds: int) -> NDArray[np.int64]:
+        """Arrivals in each of the last whole seconds, oldest first.
+
+        At most `seconds`, and none from before the last scaling action: an action clears the window.
+        """
+
+    def history(self, seconds: int) -> NDArray[np.int64]:
+        """Arrivals in each of the last whole seconds, oldest first, whatever actions were taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How many instances, and when the question is worth asking again.
+
+    The policy promises that it would not decide otherwise before a second arrives with more than `above` or
+    fewer than `below` requests, or before `until_s`. A world may skip the polls in between, and a quiet
+    function costs nothing.
+    """
+
+    target: int
+    above: float = -1.0
+    below: float = float("inf")
+    until_s: float = float("inf")
+
+
+class HorizontalPolicy(Protocol):
+    """How many instances? Asked each poll (1 s), unless it said when to ask again."""
+
+    def scale(self, function: FunctionView) -> Scaling:
+        """Return the wanted number of live instances, at least `function.min_instances`."""
+
+
+class KeepAlivePolicy(Protocol):
+    """When does an idle instance go? Asked each poll while a function has more instances than its minimum."""
+
+    def idle_timeout_s(self, function: FunctionView) -> float:
+        """Return how long an instance may idle before it is retired; infinity keeps it."""
+
+
+# ---------------------------------------------------------------------------------------------- vertical
+
+
+class ResidentView(Protocol):
+    """One instance's part on one GPU, as the vertical policy sees it."""
+
+    @property
+    def instance(self) -> int:
+        """Number of the instance."""
+
+    @property
+    def slo_sensitive(self) -> bool:
+        """Serves requests; otherwise it trains, best-effort."""
+
+    @property
+    def is_llm(self) -> bool:
+        """Serves a large language model."""
+
+    @property
+    def request(self) -> float:
+        """Floor share."""
+
+    @property
+    def limit(self) -> float:
+        """Ceiling share."""
+
+    @property
+    def quota(self) -> float:
+        """The share it may use now."""
+
+    @property
+    def idle(self) -> bool:
+        """Launched nothing during the policy's activity window."""
+
+    @property
+    def cycles(self) -> int:
+        """Completed kernel launch cycles (KLC)."""
+
+    @property
+    def pressure(self) -> float:
+        """T_cur / T_min of the latest completed cycle; 1.0 before any, and again after an idle window."""
+
+
+class GpuView(Protocol):
+    """One GPU, as the vertical policy sees it."""
+
+    @property
+    def residents(self) -> Sequence[ResidentView]:
+        """Who sits here, oldest first."""
+
+    @property
+    def memory(self) -> object:
+        """What the policy returned last; `None` at first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Quotas of a GPU's residents, in their order.
+
+    `calm[i]` is the band [low, high) of pressures of resident `i` in which a completed cycle cannot change
+    the next decision: the world need not ask again for those. It asks again, at the next tick, when the
+    quotas or the memory moved, when a resident came, went, or changed between idle and busy, and after a
+    cycle outside the band.
+    """
+
+    quotas: tuple[float, ...]
+    memory: object
+    calm: tuple[tuple[float, float], ...]
+
+
+class VerticalPolicy(Protocol):
+    """Decides which quota each resident of a GPU has now."""
+
+    @property
+    def tick_s(self) -> float | None:
+        """Period of the decision; `None`: the quota never changes while an instance lives."""
+
+    @property
+    def window_s(self) -> float:
+        """A resident that launched nothing for this long is idle."""
+
+    @property
+    def partitioned(self) -> bool:
+        """SMs are partitioned by quota (MPS caps): co-residents overlap only where caps exceed the GPU."""
+
+    @property
+    def gated(self) -> bool:
+        """Launches are gated by tokens, so that a resident launches only as busily as its quota."""
+
+    @property
+    def cycle_baseline(self) -> str:
+        """What a cycle is held against to give its pressure; see `policies.cycles`."""
+
+    def first_quota(self, resident: ResidentView) -> float:
+        """Quota of a resident when it arrives."""
+
+    def decide(self, gpu: GpuView) -> Grant:
+        """Return the quotas for the next tick; asked only when `tick_s` is set."""
+
+
+# ------------------------------------------------------------------------------- routing and start-up
+
+
+class BatchRule(NamedTuple):
+    """A batch closes when it holds `max_batch` requests or its oldest has waited `wait_s`."""
+
+    max_batch: int
+    wait_s: float
+
+
+class RoutingPolicy(Protocol):
+    """Decides which instance gets a batch, and when a batch closes."""
+
+    @property
+    def adapts(self) -> bool:
+        """Ask `batching` again in each second with traffic; otherwise its first answer stands."""
+
+    @property
+    def newest_idle_first(self) -> bool:
+        """Give a batch to the instance that became idle last, so that surplus ones stay idle."""
+
+    def batching(self, function: FunctionView) -> BatchRule:
+        """Return the rule by which the function's next batches close."""
+
+
+class StartUpPolicy(Protocol):
+    """How long does this launch take here? Asked at each launch."""
+
+    def seconds(self, function: Function) -> float:
+        """Seconds from the decision to launch until the instance can take its first request."""

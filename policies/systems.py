@@ -1,0 +1,175 @@
+"""The named systems: which policy fills each slot."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from policies.complementary import ComplementaryPlacement
+from policies.functions import PolicyError
+from policies.horizontal import LazyScaling, ResidualRateScaling
+from policies.keep_alive import LongShortHistogram
+from policies.placement import ExclusivePlacement, InflessPlacement
+from policies.rckm import Rckm
+from policies.rckm_reference import RckmReference
+from policies.routing import AdaptiveBatching
+from policies.sizing import DiluSizing, ExclusiveSizing, StaticSizing
+from policies.slots import (
+    HorizontalPolicy,
+    KeepAlivePolicy,
+    PlacementPolicy,
+    RoutingPolicy,
+    SizingPolicy,
+    StartUpPolicy,
+    VerticalPolicy,
+)
+from policies.start_up import PolledStartUp
+from policies.vertical import StaticQuota
+
+SLOTS = ("sizing", "placement", "horizontal", "keep_alive", "vertical", "routing", "start_up")
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A named bundle of policies, one a slot; without `keep_alive` only scaling in retires instances."""
+
+    name: str
+    title: str
+    source: str
+    sizing: SizingPolicy
+    placement: PlacementPolicy
+    horizontal: HorizontalPolicy
+    vertical: VerticalPolicy
+    routing: RoutingPolicy
+    start_up: StartUpPolicy
+    keep_alive: KeepAlivePolicy | None = None
+
+    def with_config(self, changes: Mapping[str, object]) -> System:
+        """Return the system with some policy constants changed, e.g. `{"placement.gamma": 2.0}`.
+
+        Raises
+        ------
+        PolicyError
+            If a key names no slot, or no constant of the policy in it, or a value has another type.
+        """
+        system = self
+        for key, value in changes.items():
+            slot, _, constant = key.partition(".")
+            if slot not in SLOTS:
+                raise PolicyError(f"{key}: found slot {slot!r}, allowed are {', '.join(SLOTS)}")
+            policy = getattr(system, slot)
+            system = dataclasses.replace(system, **{slot: _changed(policy, key, constant, value)})
+        return system
+
+    def describe(self) -> dict[str, str]:
+        """Return what fills each slot, with its constants, one line each."""
+        return {slot: _described(getattr(self, slot)) for slot in SLOTS}
+
+
+def _changed(policy: Any, key: str, constant: str, value: object) -> Any:
+    constants = {f.name: getattr(policy, f.name) for f in fields(policy)} if policy is not None else {}
+    if constant not in constants:
+        near = difflib.get_close_matches(constant, constants, n=1)
+        mend = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(constants) or 'none'}"
+        raise PolicyError(f"{key}: found no constant {constant!r} in {type(policy).__name__}; {mend}")
+    present = constants[constant]
+    if isinstance(present, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if present is not None and type(value) is not type(present):
+        raise PolicyError(f"{key}: found {value!r}, allowed is a {type(present).__name__} like {present!r}")
+    try:
+        return dataclasses.replace(policy, **{constant: value})
+    except ValueError as error:
+        raise PolicyError(f"{key}: {error}") from None
+
+
+def _described(policy: object) -> str:
+    if policy is None:
+        return "none"
+    summary = (inspect.getdoc(type(policy)) or "").split("\n", 1)[0].rstrip(".")
+    constants = ", ".join(f"{f.name}={getattr(policy, f.name)!r}" for f in fields(policy))  # type: ignore[arg-type]
+    return f"{type(policy).__name__}({constants}): {summary}"
+
+
+def _dilu() -> System:
+    return System(
+        name="dilu",
+        title="Dilu",
+        source="Lv et al., ASPLOS 2025, arXiv 2503.05130, sections 3.1 to 3.5",
+        sizing=DiluSizing(),
+        placement=ComplementaryPlacement(),
+        horizontal=LazyScaling(),
+        vertical=Rckm(),
+        routing=AdaptiveBatching(),
+        start_up=PolledStartUp(),
+    )
+
+
+def _dilu_reference() -> System:
+    return dataclasses.replace(
+        _dilu(),
+        name="dilu-reference",
+        title="Dilu as its public code does it",
+        source="sigserverless/Dilu @1134655",
+        placement=ComplementaryPlacement(
+            llm_fit="worst", split_order="fullest", split_limit="request", training_fit="first"
+        ),
+        horizontal=LazyScaling(strict_in=False),
+        vertical=RckmReference(),
+    )
+
+
+def _exclusive() -> System:
+    return System(
+        name="exclusive",
+        title="Exclusive GPUs",
+        source="Kubernetes device plugin; Dilu, ASPLOS 2025, section 5.1",
+        sizing=ExclusiveSizing(),
+        placement=ExclusivePlacement(),
+        horizontal=LazyScaling(),
+        vertical=StaticQuota(),
+        routing=AdaptiveBatching(),
+        start_up=PolledStartUp(),
+    )
+
+
+def _infless(quota: Literal["request", "limit"]) -> System:
+    return System(
+        name=f"infless+-{quota[0]}",
+        title=f"INFless+ with {quota} quotas",
+        source="Yang et al., ASPLOS 2022, extended to training as in Dilu, ASPLOS 2025, sections 5.1 and 5.4",
+        sizing=StaticSizing(quota=quota),
+        placement=InflessPlacement(),
+        horizontal=ResidualRateScaling(),
+        keep_alive=LongShortHistogram(),
+        vertical=StaticQuota(),
+        routing=AdaptiveBatching(newest_idle_first=True),
+        start_up=PolledStartUp(),
+    )
+
+
+_SYSTEMS: dict[str, Callable[[], System]] = {
+    "exclusive": _exclusive,
+    "infless+-l": lambda: _infless("limit"),
+    "infless+-r": lambda: _infless("request"),
+    "dilu": _dilu,
+    "dilu-reference": _dilu_reference,
+}
+
+
+def system_names() -> tuple[str, ...]:
+    """Names of the systems, rivals first."""
+    return tuple(_SYSTEMS)
+
+
+def find_system(name: str) -> System:
+    """Return the named system; an unknown name raises `PolicyError` with the nearest valid one."""
+    if name not in _SYSTEMS:
+        near = difflib.get_close_matches(name, _SYSTEMS, n=1)
+        mend = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(_SYSTEMS)}"
+        raise PolicyError(f"system: found {name!r}; {mend}")
+    return _SYSTEMS[name]()

@@ -1,0 +1,7 @@
+"""A simulated world: a SimPy cluster of shared GPUs that carries out what policies decide."""
+
+from sim.agenda import StalledError
+from sim.placement_replay import replay_instances
+from sim.world import Outcome, simulate
+
+__all__ = ["Outcome", "StalledError", "replay_instances", "simulate"]

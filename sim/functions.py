@@ -1,0 +1,124 @@
+"""A served function: its arrivals as a column with a cursor, and what policies may see of it."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies import Function, Size
+
+if TYPE_CHECKING:
+    from sim.instances import ServingInstance
+
+INF = float("inf")
+
+
+class ServedFunction:
+    """Queue and statistics of one function (a `policies.slots.FunctionView`).
+
+    No request is an object: requests `cursor` .. `end` - 1 of the sorted arrivals are still to be served,
+    and those of them that have arrived are the queue.
+    """
+
+    __slots__ = (
+        "armed_s",
+        "arrival_column",
+        "arrivals",
+        "batch",
+        "cursor",
+        "end",
+        "idle",
+        "index",
+        "latency_count",
+        "latency_s",
+        "latency_sum_s",
+        "live",
+        "max_batch",
+        "min_instances",
+        "model",
+        "now_s",
+        "polled_at_s",
+        "retry_s",
+        "rule_until_s",
+        "service_s",
+        "since_s",
+        "slo_s",
+        "spec",
+        "throughput_rps",
+        "timeout_s",
+        "tokens",
+        "wait_s",
+    )
+
+    def __init__(
+        self,
+        index: int,
+        spec: Function,
+        size: Size,
+        arrivals: NDArray[np.float64],
+        output_tokens: NDArray[np.int32] | None,
+        duration_s: float,
+    ) -> None:
+        self.index = index
+        self.spec = spec
+        self.model = spec.model.name
+        self.arrival_column = np.ascontiguousarray(arrivals, dtype=np.float64)
+        # A memoryview hands out Python floats at half the cost of indexing the array.
+        self.arrivals = cast("Sequence[float]", memoryview(self.arrival_column.data))
+        self.tokens = None if output_tokens is None else cast("Sequence[int]", memoryview(output_tokens.data))
+        self.cursor = 0
+        self.end = int(np.searchsorted(self.arrival_column, duration_s))
+        self.idle: deque[ServingInstance] = deque()
+        self.live = 0
+        self.min_instances = spec.min_instances
+        self.timeout_s = INF if spec.timeout_s is None else spec.timeout_s
+        units = spec.output_tokens if spec.kind == "llm" else 1
+        self.batch = size.batch
+        self.slo_s = (spec.slo_s or INF) * units
+        self.service_s = spec.model.measure(size.batch, size.request) * units
+        self.throughput_rps = size.batch / self.service_s
+        self.max_batch = size.batch
+        self.wait_s = 0.0
+        self.rule_until_s = -INF
+        """Until when the batching rule stands; the routing policy is asked again after it."""
+        self.armed_s = INF
+        """Time of the agenda entry that will close the next batch; other entries are stale."""
+        self.retry_s = -INF
+        self.polled_at_s = INF
+        self.now_s = 0.0
+        self.since_s = 0.0
+        self.latency_s = math.nan
+        self.latency_sum_s = 0.0
+        self.latency_count = 0
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have arrived by `now_s` and are in no batch yet."""
+        return bisect_right(self.arrivals, self.now_s, self.cursor, self.end) - self.cursor
+
+    def rates(self, seconds: int) -> NDArray[np.int64]:
+        """Arrivals in each of the last whole seconds since the last scaling action, oldest first."""
+        now = math.floor(self.now_s)
+        return self.counts(max(math.ceil(self.since_s), now - seconds), now)
+
+    def history(self, seconds: int) -> NDArray[np.int64]:
+        """Arrivals in each of the last whole seconds, oldest first."""
+        now = math.floor(self.now_s)
+        return self.counts(max(0, now - seconds), now)
+
+    def counts(self, first: int, last: int) -> NDArray[np.int64]:
+        """Arrivals in each of the seconds `first` .. `last` - 1."""
+        if last <= first:
+            return np.zeros(0, dtype=np.int64)
+        if last - first == 1:
+            count = bisect_left(self.arrivals, last) - bisect_left(self.arrivals, first)
+            return np.array([count], dtype=np.int64)
+        low, high = np.searchsorted(self.arrival_column, [first, last])
+        seconds = self.arrival_column[low:high].astype(np.int64) - first
+        return np.bincount(seconds, minlength=last - first).astype(np.int64)

@@ -1,0 +1,199 @@
+"""A shared GPU: its residents, who of them is active, and what that means for each.
+
+Contention has two parts.
+
+*Share.* Quotas cap, they do not reserve: an active resident runs on its quota of the SMs. Where the active
+quotas exceed the GPU, all are scaled to fit.
+
+*Launch interference.* A kernel waits for blocks of co-residents that already run on the SMs both may use.
+An iteration of resident i gets longer by ``n_i * sum_j o_ij * a_j * w_j``: n_i its kernel launches; o_ij
+the part of i's SMs that j may use too, 1 without a partition and ``max(0, q_i + q_j - 1) / q_i`` under
+caps; a_j how busily j launches, its quota when launches are gated, else 1 while active; w_j the mean wait
+behind a running wave of j.
+
+The second part is what a token manager sees: RoBERTa-large's kernel launch cycle grows from 25 to 50 ms
+beside training (Dilu, ASPLOS 2025, section 3.4), which no split of SMs explains.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from policies.cycles import CycleMeter
+
+INF = float("inf")
+Agenda = list[tuple[float, int]]
+
+
+class Owner(Protocol):
+    """Whoever runs on a GPU through residents: a serving instance or a training job."""
+
+    def retime(self, now_s: float, agenda: Agenda) -> None:
+        """Keep the progress so far and re-time the rest at the residents' present shares."""
+
+
+class Resident:
+    """One instance's part on one GPU (a `policies.slots.ResidentView`).
+
+    `part` is the fraction of the model that sits here: a pipeline stage is busy for that fraction of an
+    iteration.
+    """
+
+    __slots__ = (
+        "active",
+        "bit",
+        "calm_high",
+        "calm_low",
+        "cycles",
+        "delay_s",
+        "gpu",
+        "idle",
+        "instance",
+        "is_llm",
+        "last_active_s",
+        "limit",
+        "meter",
+        "owner",
+        "part",
+        "pressure",
+        "quota",
+        "request",
+        "share",
+        "slo_sensitive",
+        "wave_s",
+    )
+
+    def __init__(
+        self,
+        owner: Owner,
+        gpu: Gpu,
+        *,
+        instance: int,
+        slo_sensitive: bool,
+        is_llm: bool,
+        request: float,
+        limit: float,
+        part: float,
+        wave_s: float,
+        meter: CycleMeter,
+    ) -> None:
+        self.owner = owner
+        self.gpu = gpu
+        self.instance = instance
+        self.slo_sensitive = slo_sensitive
+        self.is_llm = is_llm
+        self.request = request
+        self.limit = limit
+        self.part = part
+        self.wave_s = wave_s
+        self.meter = meter
+        self.bit = 0
+        self.active = False
+        self.quota = 0.0
+        self.share = 0.0
+        self.delay_s = 0.0
+        """Launch interference: how much longer each of its kernel launches waits now."""
+        self.idle = True
+        self.last_active_s = -INF
+        self.cycles = 0
+        self.pressure = 1.0
+        self.calm_low, self.calm_high = -INF, INF
+
+
+Setting = tuple[float, tuple[tuple[Resident, float, float], ...]]
+"""Share in use, and (resident, share, delay_s) of each active resident, for one set of active residents."""
+
+
+class Gpu:
+    """One GPU (a `policies.slots.GpuView`).
+
+    The set of active residents is a bit mask; what it means for each resident is worked out once for each
+    mask and kept until quotas or residents change.
+    """
+
+    __slots__ = (
+        "active_share_s",
+        "gated",
+        "idle_check_s",
+        "index",
+        "mask",
+        "memory",
+        "partitioned",
+        "residents",
+        "settings",
+        "share_in_use",
+        "since_s",
+        "tick_at_s",
+        "watched",
+    )
+
+    def __init__(self, index: int, *, partitioned: bool, gated: bool) -> None:
+        self.index = index
+        self.partitioned = partitioned
+        self.gated = gated
+        self.residents: list[Resident] = []
+        self.memory: object = None
+        self.settings: dict[int, Setting] = {}
+        self.mask = 0
+        self.share_in_use = 0.0
+        self.since_s = 0.0
+        self.active_share_s = 0.0
+        self.tick_at_s = INF
+        self.idle_check_s = INF
+        self.watched = False
+        """The vertical policy looks at it: it has one that ticks, and several residents."""
+
+    def switch(self, mask: int, now_s: float, agenda: Agenda) -> None:
+        """Make `mask` the set of active residents and re-time those for whom that changes anything."""
+        self.active_share_s += self.share_in_use * (now_s - self.since_s)
+        self.since_s = now_s
+        self.mask = mask
+        setting = self.settings.get(mask)
+        if setting is None:
+            active = [r for r in self.residents if r.bit & mask]
+            setting = contention(active, partitioned=self.partitioned, gated=self.gated)
+            self.settings[mask] = setting
+        self.share_in_use = setting[0]
+        for resident, share, delay_s in setting[1]:
+            if resident.share != share or resident.delay_s != delay_s:
+                resident.share = share
+                resident.delay_s = delay_s
+                resident.owner.retime(now_s, agenda)
+
+    def requote(self, now_s: float, agenda: Agenda) -> None:
+        """Work everything out anew after quotas changed."""
+        self.settings.clear()
+        self.switch(self.mask, now_s, agenda)
+
+    def set_residents(self, residents: list[Resident], now_s: float, agenda: Agenda) -> None:
+        """Change who sits here."""
+        self.residents = residents
+        mask = 0
+        for position, resident in enumerate(residents):
+            resident.bit = 1 << position
+            if resident.active:
+                mask |= resident.bit
+        self.settings.clear()
+        self.switch(mask, now_s, agenda)
+
+    def active_share_until(self, now_s: float) -> float:
+        """Integral of the share in use from 0 to `now_s`."""
+        return self.active_share_s + self.share_in_use * (now_s - self.since_s)
+
+
+def contention(active: list[Resident], *, partitioned: bool, gated: bool) -> Setting:
+    """Share and launch interference of each of the residents that are active together."""
+    demand = sum(r.part * r.quota for r in active)
+    scale = 1.0 if demand <= 1.0 else 1.0 / demand
+    rows = []
+    for resident in active:
+        delay_s = 0.0
+        for other in active:
+            if other is resident:
+                continue
+            busy = other.part * (other.quota if gated else 1.0)
+            if partitioned:
+                busy *= max(0.0, resident.quota + other.quota - 1.0) / resident.quota
+            delay_s += busy * other.wave_s
+        rows.append((resident, resident.quota * scale, delay_s))
+    return sum(r.part * share for r, share, _ in rows), tuple(rows)

@@ -1,0 +1,189 @@
+"""What runs on GPUs: serving instances and training jobs. Work is progress, re-timed as shares change."""
+
+from __future__ import annotations
+
+from heapq import heappush
+
+from policies import Launch
+from profiles import LatencySurface, StepCurve
+from sim.agenda import JOB
+from sim.functions import ServedFunction
+from sim.gpu import INF, Agenda, Resident
+
+
+class ServingInstance:
+    """A serving instance and the batch it runs.
+
+    An iteration of `count` requests takes ``seconds(count, share) + launches * delay`` on one GPU. Split
+    over several, a stage holds a part of the model and takes that part of the iteration. A batch is `units`
+    iterations: 1, or the output tokens of its longest answer (static batching).
+    """
+
+    __slots__ = (
+        "cold",
+        "count",
+        "draining",
+        "finish_s",
+        "first",
+        "function",
+        "idle_since_s",
+        "index",
+        "latency",
+        "launch",
+        "launch_s",
+        "launches",
+        "pending_s",
+        "period_s",
+        "ready_s",
+        "remaining",
+        "residents",
+        "running",
+        "since_s",
+        "start_s",
+        "units",
+    )
+
+    def __init__(self, launch: Launch, function: ServedFunction, launch_s: float) -> None:
+        self.index = launch.instance
+        self.launch = launch
+        self.function = function
+        self.launch_s = launch_s
+        self.ready_s: float | None = None
+        self.latency: LatencySurface = function.spec.model.latency
+        self.launches = function.spec.model.launches
+        self.residents: tuple[Resident, ...] = ()
+        self.running = False
+        self.draining = False
+        self.first = 0
+        self.count = 0
+        self.units = 1
+        self.start_s = 0.0
+        self.since_s = 0.0
+        self.remaining = 0.0
+        self.period_s = 0.0
+        self.finish_s = INF
+        self.pending_s = INF
+        """Time of the agenda entry that will look at this batch; other entries are stale."""
+        self.idle_since_s = 0.0
+
+    def begin(self, first: int, count: int, units: int, now_s: float, agenda: Agenda) -> None:
+        """Run a batch; the residents are active and know their shares."""
+        self.first = first
+        self.count = count
+        self.units = units
+        self.start_s = self.since_s = now_s
+        self.remaining = 1.0
+        self.running = True
+        self.period_s = period_s = self._period_s()
+        self.finish_s = self.pending_s = finish_s = now_s + period_s
+        heappush(agenda, (finish_s, self.index))
+
+    def retime(self, now_s: float, agenda: Agenda) -> None:
+        """Keep the progress so far and re-time the rest.
+
+        A batch that now ends later leaves its agenda entry where it is; the entry will find that it is
+        early and move.
+        """
+        if not self.running:
+            return
+        self.remaining = max(0.0, self.remaining - (now_s - self.since_s) / self.period_s)
+        self.since_s = now_s
+        self.period_s = self._period_s()
+        self.finish_s = finish_s = now_s + self.remaining * self.period_s
+        if finish_s < self.pending_s:
+            self.pending_s = finish_s
+            heappush(agenda, (finish_s, self.index))
+
+    def _period_s(self) -> float:
+        """Seconds of the whole batch at the present shares."""
+        if len(self.residents) == 1:
+            resident = self.residents[0]
+            return self.units * (
+                self.latency.seconds(self.count, resident.share) + self.launches * resident.delay_s
+            )
+        iteration_s = 0.0
+        for stage in self.residents:
+            stage_s = self.latency.seconds(self.count, stage.share) + self.launches * stage.delay_s
+            iteration_s += stage.part * stage_s
+        return self.units * iteration_s
+
+    def uncontended_s(self) -> float:
+        """Seconds of one iteration of this batch alone on the present quotas."""
+        return sum(stage.part * self.latency.seconds(self.count, stage.quota) for stage in self.residents)
+
+
+class TrainingJob:
+    """A training instance: a step waits for its slowest worker."""
+
+    __slots__ = (
+        "curve",
+        "draining",
+        "finish_s",
+        "function",
+        "index",
+        "iterations",
+        "launch",
+        "launch_s",
+        "launches",
+        "pending_s",
+        "period_s",
+        "ready_s",
+        "residents",
+        "running",
+        "since_s",
+        "steps",
+    )
+
+    def __init__(
+        self,
+        launch: Launch,
+        function: int,
+        curve: StepCurve,
+        launches: int,
+        iterations: int | None,
+        launch_s: float,
+    ) -> None:
+        self.index = launch.instance
+        self.launch = launch
+        self.function = function
+        self.curve = curve
+        self.launches = launches
+        self.iterations = iterations
+        self.launch_s = launch_s
+        self.ready_s: float | None = None
+        self.residents: tuple[Resident, ...] = ()
+        self.running = False
+        self.draining = False
+        self.steps = 0.0
+        self.since_s = 0.0
+        self.period_s = INF
+        self.finish_s = INF
+        self.pending_s = INF
+
+    def begin(self, now_s: float, agenda: Agenda) -> None:
+        """Take the first step; all workers are active and know their shares."""
+        self.running = True
+        self.since_s = now_s
+        self.retime(now_s, agenda)
+
+    def retime(self, now_s: float, agenda: Agenda) -> None:
+        """Keep the steps done so far and re-time the next ones."""
+        if not self.running:
+            return
+        self.steps = self.steps_until(now_s)
+        self.since_s = now_s
+        period_s = 0.0
+        for worker in self.residents:
+            step_s = self.curve.seconds(worker.share) + self.launches * worker.delay_s
+            period_s = max(period_s, step_s)
+        self.period_s = period_s
+        if self.iterations is None:
+            return
+        self.finish_s = finish_s = now_s + max(0.0, self.iterations - self.steps) * period_s
+        if finish_s < self.pending_s:
+            self.pending_s = finish_s
+            heappush(agenda, (finish_s, JOB + self.index))
+
+    def steps_until(self, now_s: float) -> float:
+        """Steps done by `now_s`, the part of the present one included."""
+        return self.steps + (now_s - self.since_s) / self.period_s

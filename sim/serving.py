@@ -1,0 +1,202 @@
+"""Serving: batches close, run and end. This is the hot path; a batch costs two agenda entries at most."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from heapq import heappush
+
+from policies.slots import RoutingPolicy
+from recording import BATCH, DROPPED
+from sim.agenda import CLOSE
+from sim.functions import ServedFunction
+from sim.gpu import INF, Agenda
+from sim.instances import ServingInstance
+from sim.vertical import VerticalLoop
+
+RETRY_S = 1.0
+"""How often a launch that was refused is tried again for a function without any instance."""
+
+_pack = BATCH.pack
+
+
+class Serving:
+    """Queues of all functions and the batches their instances run."""
+
+    def __init__(
+        self,
+        functions: list[ServedFunction | None],
+        routing: RoutingPolicy,
+        vertical: VerticalLoop,
+        agenda: Agenda,
+        *,
+        activate: Callable[[ServedFunction, float], bool],
+        drained: Callable[[ServingInstance, float], None],
+    ) -> None:
+        self._functions = functions
+        self._routing = routing
+        self._adapts = routing.adapts
+        self._newest_first = routing.newest_idle_first
+        self._vertical = vertical
+        self._agenda = agenda
+        self._activate = activate
+        self._drained = drained
+        self.instances: dict[int, ServingInstance] = {}
+        self.rows = bytearray()
+        """Packed rows of `batches` that nobody has taken yet."""
+
+    def join(self, instance: ServingInstance, now_s: float) -> None:
+        """Take a ready instance into service."""
+        self.instances[instance.index] = instance
+        instance.idle_since_s = now_s
+        function = instance.function
+        if function.rule_until_s == -INF:
+            self._ask_for_rule(function, now_s)
+        function.idle.append(instance)
+        self.arm(function, now_s)
+
+    def arm(self, function: ServedFunction, now_s: float) -> None:
+        """Put the moment at which the next batch closes on the agenda, if somebody is there to run it."""
+        cursor = function.cursor
+        if cursor >= function.end:
+            return
+        if not function.idle:
+            if not function.live:
+                self._arm_at(function, max(function.arrivals[cursor], now_s, function.retry_s))
+            return
+        arrivals = function.arrivals
+        oldest_s = arrivals[cursor]
+        if self._adapts and max(oldest_s, now_s) >= function.rule_until_s:
+            if oldest_s > now_s:
+                self._arm_at(function, oldest_s)  # the rule of that second is not known yet
+                return
+            self._ask_for_rule(function, now_s)
+        close_s = oldest_s + function.wait_s
+        full = cursor + function.max_batch - 1
+        if full < function.end and arrivals[full] < close_s:
+            close_s = arrivals[full]
+        self._arm_at(function, close_s if close_s > now_s else now_s)
+
+    def close(self, index: int, now_s: float) -> None:
+        """Close the next batch of a function and give it to an idle instance."""
+        function = self._functions[index]
+        if function is None or now_s != function.armed_s:
+            return
+        function.armed_s = INF
+        while function.idle:
+            count = self._take(function, now_s)
+            if not count:
+                break
+            instance = function.idle.pop() if self._newest_first else function.idle.popleft()
+            agenda = self._agenda
+            for resident in instance.residents:
+                gpu = resident.gpu
+                resident.active = True
+                gpu.switch(gpu.mask | resident.bit, now_s, agenda)
+                if resident.idle and gpu.watched:
+                    self._vertical.ask(gpu, now_s)
+            first = function.cursor
+            function.cursor = first + count
+            instance.begin(first, count, self._units(function, first, count), now_s, agenda)
+        if not function.idle and not function.live and function.cursor < function.end:
+            self._wake(function, now_s)
+        self.arm(function, now_s)
+
+    def complete(self, index: int, now_s: float) -> None:
+        """End the batch of an instance, and begin its next one if that is due."""
+        instance = self.instances[index]
+        if now_s != instance.pending_s:
+            return
+        finish_s = instance.finish_s
+        if finish_s > now_s:
+            instance.pending_s = finish_s
+            heappush(self._agenda, (finish_s, index))
+            return
+        instance.pending_s = INF
+        function = instance.function
+        first, count = instance.first, instance.count
+        self.rows += _pack(function.index, index, first, count, instance.start_s, now_s)
+        residents = instance.residents
+        if residents[0].gpu.watched or len(residents) > 1:
+            self._vertical.cycle(instance, now_s)
+        if self._adapts:
+            # The mean arrival of a batch is taken as the middle of its first and last: a statistic for a
+            # waiting time.
+            arrivals = function.arrivals
+            function.latency_sum_s += count * (now_s - 0.5 * (arrivals[first] + arrivals[first + count - 1]))
+            function.latency_count += count
+        if not instance.draining:
+            count = self._take(function, now_s)
+            if count:
+                first = function.cursor
+                function.cursor = first + count
+                instance.begin(first, count, self._units(function, first, count), now_s, self._agenda)
+                return
+        instance.running = False
+        instance.finish_s = INF
+        instance.idle_since_s = now_s
+        for resident in residents:
+            gpu = resident.gpu
+            resident.active = False
+            resident.last_active_s = now_s
+            gpu.switch(gpu.mask & ~resident.bit, now_s, self._agenda)
+            if gpu.watched and gpu.idle_check_s == INF:
+                self._vertical.watch_for_idleness(gpu)
+        if instance.draining:
+            self._drained(instance, now_s)
+            return
+        function.idle.append(instance)
+        if function.armed_s == INF:
+            self.arm(function, now_s)
+
+    def _arm_at(self, function: ServedFunction, close_s: float) -> None:
+        if close_s != function.armed_s:
+            function.armed_s = close_s
+            heappush(self._agenda, (close_s, CLOSE + function.index))
+
+    def _take(self, function: ServedFunction, now_s: float) -> int:
+        """Size of the batch that closes now, or 0; requests past their time-out are dropped first."""
+        arrivals, cursor, end = function.arrivals, function.cursor, function.end
+        if cursor >= end or arrivals[cursor] > now_s:
+            return 0
+        if self._adapts and now_s >= function.rule_until_s:
+            self._ask_for_rule(function, now_s)
+        if arrivals[cursor] + function.timeout_s < now_s:
+            cursor = bisect_left(arrivals, now_s - function.timeout_s, cursor, end)
+            self._drop(function, cursor, now_s)
+            if cursor >= end:
+                return 0
+        last = cursor + function.max_batch
+        if arrivals[cursor] + function.wait_s > now_s and (last > end or arrivals[last - 1] > now_s):
+            return 0
+        return bisect_right(arrivals, now_s, cursor, last if last < end else end) - cursor
+
+    def _drop(self, function: ServedFunction, until: int, now_s: float) -> None:
+        count = until - function.cursor
+        if count:
+            self.rows += _pack(function.index, DROPPED, function.cursor, count, now_s, now_s)
+            function.cursor = until
+
+    def _wake(self, function: ServedFunction, now_s: float) -> None:
+        """Launch a first instance for a function that has none; if none fits, drop what has arrived."""
+        if not self._activate(function, now_s):
+            self._drop(function, bisect_right(function.arrivals, now_s, function.cursor, function.end), now_s)
+            function.retry_s = now_s + RETRY_S
+
+    def _units(self, function: ServedFunction, first: int, count: int) -> int:
+        """Iterations of a batch: output tokens of its longest answer for an LLM (static batching), else 1."""
+        if function.spec.kind != "llm":
+            return 1
+        if function.tokens is None:
+            return function.spec.output_tokens
+        return max(1, max(function.tokens[first : first + count]))
+
+    def _ask_for_rule(self, function: ServedFunction, now_s: float) -> None:
+        """Ask the routing policy how batches close from now on."""
+        function.now_s = now_s
+        if function.latency_count:
+            function.latency_s = function.latency_sum_s / function.latency_count
+            function.latency_sum_s, function.latency_count = 0.0, 0
+        rule = self._routing.batching(function)
+        function.max_batch, function.wait_s = rule.max_batch, rule.wait_s
+        function.rule_until_s = float(int(now_s) + 1)

@@ -1,0 +1,269 @@
+"""Workloads that need no file: a few arrival processes, each with its mean rate exact in expectation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from traces.errors import TraceError, shown
+from traces.processes import MICROSECONDS, load_at, placed_on, regular, renewal, seconds
+from traces.streams import stream
+from traces.trace import Trace
+
+ArrivalKind = Literal["poisson", "gamma", "even", "bursty", "periodic", "sporadic"]
+
+# Peak over mean and time scale of the three typical Azure functions that INFless (ASPLOS 2022) replays and
+# Dilu (ASPLOS 2025, section 5) after it, at Dilu's pace of one value a second. Their files `Bursty.txt` and
+# `Sporadic.txt` have a maximum of 3.5 and 27 means and a lag-1 autocorrelation of 0.95 and 0.33, which an
+# on/off process of these mean cycles shares; `Periodic.txt` repeats after a day, 144 values. A sine cannot
+# reach that file's peak of 4.5 means: 2 is its highest.
+BURSTY_PEAK_TO_MEAN, BURSTY_PERIOD_S = 3.5, 100.0
+SPORADIC_PEAK_TO_MEAN, SPORADIC_PERIOD_S = 27.0, 25.0
+PERIODIC_PEAK_TO_MEAN, PERIODIC_PERIOD_S = 1.8, 144.0
+
+_KNOTS_PER_PERIOD = (
+    256  # a straight line between knots is off a sine's integral by less than 1e-4 of a period
+)
+_MOST_PERIODS = 100_000
+_SHORTEST_ON_S = 1e-3  # phases are whole microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalSpec:
+    """How the requests of one function arrive.
+
+    Attributes
+    ----------
+    name
+        The function.
+    kind
+        `poisson`, `gamma` (renewal process), `even` (a timer), `bursty` and `sporadic` (on/off), `periodic`
+        (sine).
+    rate_rps
+        Mean arrivals a second.
+    cv
+        Coefficient of variation of the gaps; for `gamma`, and only there.
+    period_s
+        Mean length of an on/off cycle, or the period of the sine; `None` takes the kind's default.
+    peak_to_mean
+        Highest rate over mean rate; `None` takes the kind's default.
+
+    Raises
+    ------
+    TraceError
+        If a value is out of range, or the kind has no use for it.
+    """
+
+    name: str
+    kind: ArrivalKind
+    rate_rps: float
+    cv: float | None = None
+    period_s: float | None = None
+    peak_to_mean: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise TraceError("found an empty name", field="name")
+        if self.kind not in get_args(ArrivalKind):
+            raise TraceError(
+                f"found {shown(self.kind)}, allowed are {', '.join(get_args(ArrivalKind))}", field="kind"
+            )
+        if not (math.isfinite(self.rate_rps) and self.rate_rps >= 0):
+            raise TraceError(
+                f"found {shown(self.rate_rps)}, allowed is a finite number from 0", field="rate_rps"
+            )
+        if self.kind == "gamma" and self.cv is None:
+            raise TraceError("is missing, kind 'gamma' needs it", field="cv")
+        if self.kind != "gamma" and self.cv is not None:
+            raise TraceError(f"found {self.cv}, kind {self.kind!r} has no use for it", field="cv")
+        if self.kind in ("poisson", "gamma", "even"):
+            for field in ("period_s", "peak_to_mean"):
+                if getattr(self, field) is not None:
+                    raise TraceError(
+                        f"found {getattr(self, field)}, kind {self.kind!r} has no use for it", field=field
+                    )
+
+    def arrivals(self, duration_s: float, *, seed: int) -> NDArray[np.float64]:
+        """Return the sorted arrivals (seconds) in [0, duration_s)."""
+        modulation = {
+            key: value
+            for key, value in (("period_s", self.period_s), ("peak_to_mean", self.peak_to_mean))
+            if value is not None
+        }
+        match self.kind:
+            case "poisson":
+                return poisson(self.rate_rps, duration_s, seed=seed, name=self.name)
+            case "gamma":
+                assert self.cv is not None
+                return gamma_renewal(self.rate_rps, self.cv, duration_s, seed=seed, name=self.name)
+            case "even":
+                return even(self.rate_rps, duration_s, seed=seed, name=self.name)
+            case "bursty":
+                return bursty(self.rate_rps, duration_s, seed=seed, name=self.name, **modulation)
+            case "periodic":
+                return periodic(self.rate_rps, duration_s, seed=seed, name=self.name, **modulation)
+            case "sporadic":
+                return sporadic(self.rate_rps, duration_s, seed=seed, name=self.name, **modulation)
+
+
+def generate(specs: Sequence[ArrivalSpec], *, duration_s: float, seed: int) -> Trace:
+    """Generate the trace of several functions.
+
+    Each function draws from its own stream of (seed, kind, name): a function's arrivals do not depend on
+    which others stand beside it.
+
+    Raises
+    ------
+    TraceError
+        If two specs have one name, or a value is out of range.
+    """
+    names = [spec.name for spec in specs]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise TraceError(f"found {shown(doubled[0])} twice, allowed are unique names", field="name")
+    return Trace.from_functions(
+        {spec.name: spec.arrivals(duration_s, seed=seed) for spec in specs},
+        duration_s=duration_s,
+        provenance={
+            "source": "generated",
+            "seed": int(seed),
+            "duration_s": float(duration_s),
+            "functions": [asdict(spec) for spec in specs],
+            "transforms": [],
+        },
+    )
+
+
+def poisson(rate_rps: float, duration_s: float, *, seed: int, name: str) -> NDArray[np.float64]:
+    """Poisson arrivals of a constant rate."""
+    return _constant(rate_rps, 1.0, duration_s, stream(seed, "poisson", name))
+
+
+def gamma_renewal(
+    rate_rps: float, cv: float, duration_s: float, *, seed: int, name: str
+) -> NDArray[np.float64]:
+    """Arrivals with independent gamma gaps whose true coefficient of variation is `cv`."""
+    return _constant(rate_rps, cv, duration_s, stream(seed, "gamma", name))
+
+
+def even(rate_rps: float, duration_s: float, *, seed: int, name: str) -> NDArray[np.float64]:
+    """Arrivals at equal distances, like a timer's; the first one falls anywhere in the first gap."""
+    edges_s = np.array([0.0, _checked_duration(duration_s)])
+    load = load_at(edges_s, np.array([_checked_rate(rate_rps)]))
+    phase = stream(seed, "even", name).random()
+    return seconds(placed_on(regular(float(load[-1]), phase), edges_s, load))
+
+
+def bursty(
+    rate_rps: float,
+    duration_s: float,
+    *,
+    peak_to_mean: float = BURSTY_PEAK_TO_MEAN,
+    period_s: float = BURSTY_PERIOD_S,
+    seed: int,
+    name: str,
+) -> NDArray[np.float64]:
+    """Poisson arrivals in bursts: exponential on-times at `peak_to_mean * rate_rps`, silence between them.
+
+    The process is on for `1 / peak_to_mean` of the time, in cycles of `period_s` on average, and starts in
+    its stationary state: the mean is `rate_rps` whatever the duration.
+    """
+    return _on_off(rate_rps, duration_s, peak_to_mean, period_s, stream(seed, "bursty", name))
+
+
+def sporadic(
+    rate_rps: float,
+    duration_s: float,
+    *,
+    peak_to_mean: float = SPORADIC_PEAK_TO_MEAN,
+    period_s: float = SPORADIC_PERIOD_S,
+    seed: int,
+    name: str,
+) -> NDArray[np.float64]:
+    """Rare short visits: the on/off process of `bursty` with on-times far shorter than the silence."""
+    return _on_off(rate_rps, duration_s, peak_to_mean, period_s, stream(seed, "sporadic", name))
+
+
+def periodic(
+    rate_rps: float,
+    duration_s: float,
+    *,
+    peak_to_mean: float = PERIODIC_PEAK_TO_MEAN,
+    period_s: float = PERIODIC_PERIOD_S,
+    seed: int,
+    name: str,
+) -> NDArray[np.float64]:
+    """Poisson arrivals whose rate is a sine around `rate_rps`, starting at the mean and rising.
+
+    The mean is `rate_rps` over whole periods.
+    """
+    _check_period(period_s, duration_s)
+    if not 1 <= peak_to_mean <= 2:
+        raise TraceError(f"found {shown(peak_to_mean)}, allowed is 1 to 2 for a sine", field="peak_to_mean")
+    knots = math.ceil(duration_s / period_s * _KNOTS_PER_PERIOD)
+    edges_s = np.append(np.arange(knots) * (period_s / _KNOTS_PER_PERIOD), duration_s)
+    angle = 2 * math.pi * edges_s / period_s
+    swing_s = (peak_to_mean - 1) * period_s / (2 * math.pi) * (1 - np.cos(angle))
+    load = np.maximum.accumulate(_checked_rate(rate_rps) * np.round(edges_s + swing_s, 9))
+    points = renewal(float(load[-1]), 1.0, stream(seed, "periodic", name))
+    return seconds(placed_on(points, edges_s, load))
+
+
+def _constant(rate_rps: float, cv: float, duration_s: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    edges_s = np.array([0.0, _checked_duration(duration_s)])
+    load = load_at(edges_s, np.array([_checked_rate(rate_rps)]))
+    return seconds(placed_on(renewal(float(load[-1]), cv, rng), edges_s, load))
+
+
+def _on_off(
+    rate_rps: float, duration_s: float, peak_to_mean: float, period_s: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    _check_period(period_s, duration_s)
+    if not (math.isfinite(peak_to_mean) and peak_to_mean > 1):
+        raise TraceError(
+            f"found {shown(peak_to_mean)}, allowed is a finite number above 1", field="peak_to_mean"
+        )
+    if period_s < _SHORTEST_ON_S * peak_to_mean:
+        raise TraceError(
+            f"found {shown(period_s)}, allowed is from {_SHORTEST_ON_S * peak_to_mean:g} "
+            f"(mean on-times of {_SHORTEST_ON_S:g} s)",
+            field="period_s",
+        )
+    on_share = 1 / peak_to_mean
+    starts_on = rng.random() < on_share
+    means_s = np.array([on_share, 1 - on_share] if starts_on else [1 - on_share, on_share]) * period_s
+    edges_us = np.zeros(1, dtype=np.int64)
+    while edges_us[-1] < duration_s * MICROSECONDS:
+        phases_s = rng.standard_exponential((int(duration_s / period_s) + 8, 2)) * means_s
+        phases_us = np.rint(phases_s.ravel() * MICROSECONDS).astype(np.int64)
+        edges_us = np.concatenate([edges_us, edges_us[-1] + np.cumsum(phases_us)])
+    edges_s = np.minimum(seconds(edges_us), duration_s)
+    is_on = (np.arange(edges_s.size - 1) % 2 == 0) == starts_on
+    load = load_at(edges_s, is_on * (_checked_rate(rate_rps) * peak_to_mean))
+    return seconds(placed_on(renewal(float(load[-1]), 1.0, rng), edges_s, load))
+
+
+def _checked_duration(duration_s: float) -> float:
+    if not (math.isfinite(duration_s) and duration_s > 0):
+        raise TraceError(f"found {shown(duration_s)}, allowed is a finite number above 0", field="duration_s")
+    return float(duration_s)
+
+
+def _checked_rate(rate_rps: float) -> float:
+    if not (math.isfinite(rate_rps) and rate_rps >= 0):
+        raise TraceError(f"found {shown(rate_rps)}, allowed is a finite number from 0", field="rate_rps")
+    return float(rate_rps)
+
+
+def _check_period(period_s: float, duration_s: float) -> None:
+    shortest_s = _checked_duration(duration_s) / _MOST_PERIODS
+    if not (math.isfinite(period_s) and period_s >= shortest_s):
+        raise TraceError(
+            f"found {shown(period_s)}, allowed is a finite number from {shortest_s:g} "
+            f"(duration_s / {_MOST_PERIODS})",
+            field="period_s",
+        )
