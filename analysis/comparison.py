@@ -53,6 +53,7 @@ METRICS: Final = (
     Metric(("sm_fragmentation",), "sm_fragmentation", "SM fragmentation", "%", 100.0, 1),
     Metric(("memory_fragmentation",), "memory_fragmentation", "memory fragmentation", "%", 100.0, 1),
     Metric(("cold_starts",), "cold_starts", "cold starts", digits=0),
+    Metric(("launches",), "launches", "launches", digits=0),
     Metric(("launches_refused",), "launches_refused", "launches refused", digits=0),
     Metric(("requests",), "requests", "requests", digits=0),
     Metric(("completed",), "completed", "completed", digits=0),

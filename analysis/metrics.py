@@ -43,7 +43,8 @@ def summarise(run: Run, *, wall_s: float | None = None) -> dict[str, Any]:
     simulated_s = manifest.simulated_s
     counts = {key: sum(f[key] for f in functions.values()) for key in ("requests", *_OUTCOMES)}
     missed = [f["slo_violations"] for f in functions.values() if f["slo_violations"] is not None]
-    throughput_rps = _ratio(counts["completed"], simulated_s)
+    serves = not manifest.placement_only
+    throughput_rps = _ratio(counts["completed"], simulated_s) if serves else None
     held = holding(run)
     mean_gpus = _ratio(held.gpu_seconds, simulated_s)
     jobs = [f["training"] for f in functions.values() if f["training"] is not None]
@@ -61,7 +62,7 @@ def summarise(run: Run, *, wall_s: float | None = None) -> dict[str, Any]:
         "throughput_rps": throughput_rps,
         "throughput_rps_per_gpu": _ratio(throughput_rps, mean_gpus),
         "mean_batch": _ratio(counts["completed"], int(run.request_columns.batches.sum())),
-        "cold_starts": int(run.instances["cold"].sum()),
+        "cold_starts": int(run.instances["cold"].sum()) if serves else None,
         "launches": len(run.instances),
         "launches_refused": manifest.launches_refused,
         "peak_gpus": held.peak_gpus,

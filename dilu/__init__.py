@@ -1,1 +1,1 @@
-"""To be filled."""
+"""The doors: the `dilu` command, one module a verb."""

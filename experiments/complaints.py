@@ -28,8 +28,12 @@ _BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 
 
 def complaint(error: ValidationError, document: Document, schema: type[BaseModel]) -> ExperimentError:
-    """Turn the first complaint into an error that names file, line and field."""
-    first = error.errors(include_url=False)[0]
+    """Turn the first complaint into an error that names file, line and field.
+
+    Unknown keys come first: a misspelt key is why its namesake is missing.
+    """
+    complaints = error.errors(include_url=False)
+    first = min(complaints, key=lambda one: one["type"] != "extra_forbidden")
     path: Path = tuple(part for part in first["loc"] if part != "[key]")
     return document.error(path, _message(first, path, schema))
 
@@ -43,6 +47,8 @@ def _message(error: ErrorDetails, path: Path, schema: type[BaseModel]) -> str:
     if kind == "one_of":
         return error["msg"]
     found = shown(error["input"])
+    if kind == "no_number":
+        return f"found {found}, {error['msg']}"
     if kind in _BOUNDS:
         return f"found {found}, allowed is {_range(_field(schema, path))}"
     if kind == "literal_error":

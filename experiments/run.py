@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +30,7 @@ from traces import InstanceEvent
 RUNS: Final = Path("runs")
 """Where runs go that are given no folder."""
 
+ARRIVALS_FILE: Final = "arrivals.parquet"
 COMPARISON_FILE: Final = "comparison.csv"
 
 Progress = Callable[[str, float, float], None]
@@ -73,7 +75,7 @@ def run_experiment(
     """
     runs = _runs_of(experiment)
     with _directory(experiment, out) as path:
-        write_arrivals(path / "arrivals.parquet", runs.arrivals)
+        write_arrivals(path / ARRIVALS_FILE, runs.arrivals)
         summaries: list[Mapping[str, Any]] = []
         try:
             for label, system in experiment.systems.items():
@@ -224,10 +226,15 @@ def _directory(experiment: Experiment, out: Path | None) -> Iterator[Path]:
     try:
         yield path
     finally:
+        for half_written in path.glob(".*.partial"):  # Ctrl-C can hit before the recorder guards it
+            shutil.rmtree(half_written)
         if not (path / COMPARISON_FILE).exists():
-            (path / "arrivals.parquet").unlink(missing_ok=True)
+            (path / ARRIVALS_FILE).unlink(missing_ok=True)
             if ours:
                 path.rmdir()
+            if out is None:
+                with suppress(OSError):  # earlier runs are in it
+                    RUNS.rmdir()
 
 
 def _make(experiment: Experiment, out: Path | None) -> tuple[Path, bool]:

@@ -55,6 +55,10 @@ class ComplementaryPlacement:
     split_limit: Literal["limit", "request"] = "limit"
     training_fit: Literal["best", "first"] = "best"
 
+    def __post_init__(self) -> None:
+        if not self.complementary:
+            object.__setattr__(self, "splits_llm", False)  # else the controller would count on the split
+
     def place(self, request: PlacementRequest, cluster: ClusterView) -> tuple[Shard, ...] | None:
         """Place on active GPUs by the three principles; open a fresh GPU only where none fits."""
         fits = feasible(request, cluster, max_request=self.omega, max_limit=self.gamma)
@@ -72,7 +76,7 @@ class ComplementaryPlacement:
         gpu = best(fits & active, self._score(request, cluster))
         if gpu is not None:
             return whole_shards(request, [gpu])
-        if request.kind == "llm" and self.splits_llm and self.complementary:
+        if request.kind == "llm" and self.splits_llm:
             shards = self._split(request, cluster, active)
             if shards is not None:
                 return shards

@@ -101,7 +101,11 @@ class Controller:
             timeout_s = self.system.keep_alive.idle_timeout_s(view)
             expired = [one for since_s, one in sorted(idle) if since_s + timeout_s <= view.now_s]
             actions = tuple(self._retire(function, one) for one in expired[: len(live) - view.min_instances])
-        return Poll(actions, scaling.above, scaling.below, scaling.until_s)
+        if actions:  # the band was promised for another number of instances
+            return Poll(actions, above=-1.0, below=float("inf"), until_s=view.now_s)
+        keep_alive_asks = self.system.keep_alive is not None and len(live) > view.min_instances
+        until_s = min(scaling.until_s, view.now_s) if keep_alive_asks else scaling.until_s
+        return Poll(actions, scaling.above, scaling.below, until_s)
 
     def finished(self, function: int, instance: int) -> Retire:
         """Retire a training instance that has done all its iterations."""
@@ -142,10 +146,10 @@ class Controller:
 
 def _sizes(system: System, functions: tuple[Function, ...]) -> tuple[Size, ...]:
     """Size every function, measuring each distinct one once."""
-    known: dict[tuple[str, str, float | None, Size | None], Size] = {}
+    known: dict[tuple[str, str, float | None, int, Size | None], Size] = {}
     sizes = []
     for function in functions:
-        key = (function.model.name, function.kind, function.slo_s, function.size)
+        key = (function.model.name, function.kind, function.slo_s, function.output_tokens, function.size)
         if key not in known:
             known[key] = system.sizing.size(function, function.model.measurement(function.kind))
         sizes.append(known[key])

@@ -35,8 +35,11 @@ class LazyScaling:
     def scale(self, function: FunctionView) -> Scaling:
         """Count the window's rates above and below capacity."""
         live, least = function.live, function.min_instances
+        missing = max(least, 1 if function.waiting else 0) if live == 0 else least
+        if live < missing:
+            return Scaling(missing, until_s=function.now_s)
         if live == 0:
-            return Scaling(max(least, 1 if function.waiting else 0), above=0.0)
+            return Scaling(0, above=0.0, below=float("-inf"))
         rates = function.rates(self.window_s)
         capacity_rps = live * function.throughput_rps
         shrunk_rps = (live - 1) * function.throughput_rps
@@ -66,13 +69,12 @@ class ResidualRateScaling:
         live = function.live
         last = function.history(1)
         rate_rps = float(last[-1]) if len(last) else 0.0
-        needed = math.ceil(rate_rps / function.throughput_rps)
-        if live == 0 and function.waiting:
-            needed = max(needed, 1)
+        needed = live
+        if rate_rps > live * function.throughput_rps:
+            needed = math.ceil(rate_rps / function.throughput_rps)
+        elif live == 0 and function.waiting:
+            needed = 1
         target = max(needed, live, function.min_instances)
-        surplus = target > function.min_instances
-        return Scaling(
-            target,
-            above=target * function.throughput_rps,
-            until_s=function.now_s + 1.0 if surplus else float("inf"),
-        )
+        if target != live:
+            return Scaling(target, until_s=function.now_s)
+        return Scaling(live, above=live * function.throughput_rps, below=float("-inf"))

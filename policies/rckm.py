@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
+from policies.cycles import CycleBaseline
 from policies.slots import GpuView, Grant, ResidentView
 
 INF = float("inf")
@@ -84,7 +85,7 @@ class Rckm:
     eta_increase: float = 1.3
     floor: float = 0.01
     charge: Literal["cycle", "tick"] = "cycle"
-    cycle_baseline: str = "uncontended"
+    cycle_baseline: CycleBaseline = "uncontended"
     partitioned: bool = False
     gated: bool = True
 

@@ -3,8 +3,8 @@
 Re-told from sigserverless/Dilu @1134655, `adaptive_2D_scaling/vertical_scaling/server/RCKM.c`: there are no
 states. A GPU has one budget C in [floor, 1] for training. A cycle of an SLO-sensitive resident under
 pressure divides C, every fifth healthy cycle multiplies it, and nothing else moves it while anybody
-SLO-sensitive is active. Training gets C * request; when all SLO-sensitive residents are idle, its share of
-the limits. An SLO-sensitive resident gets its limit when nobody is busy and its request otherwise; no
+SLO-sensitive is active. Training gets C * request; when all SLO-sensitive residents are idle, its part of the
+sum of limits, split by request, and here never more than its own limit. An SLO-sensitive resident gets its limit when nobody is busy and its request otherwise; no
 EMERGENCY ever raises it.
 
 Left out because they are faults of the code rather than its design: one budget shared by all four GPUs of a
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from policies.cycles import CycleBaseline
 from policies.slots import GpuView, Grant, ResidentView
 
 INF = float("inf")
@@ -57,7 +58,7 @@ class RckmReference:
     increase: float = 1.3
     floor: float = 0.01
     first_budget: float = 0.1
-    cycle_baseline: str = "minimum"
+    cycle_baseline: CycleBaseline = "minimum"
     partitioned: bool = False
     gated: bool = True
 
@@ -71,23 +72,24 @@ class RckmReference:
         protected = [r for r in residents if r.slo_sensitive]
         trainings = [r for r in residents if not r.slo_sensitive]
         calm = tuple(map(self._calm, residents))
-        if not protected:
+        if not protected or len(residents) == 1:
             return Grant(tuple(r.limit for r in residents), None, calm)
         requested = sum(r.request for r in trainings)
         memory = gpu.memory if isinstance(gpu.memory, BudgetMemory) else BudgetMemory(self.first_budget, ())
         budget = memory.budget
         for resident in protected:
-            if (resident.instance, resident.cycles) not in memory.counted and resident.cycles:
+            cycle = (resident.instance, resident.cycles)
+            if resident.cycles and not resident.idle and cycle not in memory.counted:
                 budget = self._after_cycle(budget, resident, requested)
         all_idle = all(r.idle for r in protected)
         if all_idle:
             budget = 1.0
         pool = sum(r.limit for r in trainings) if all_idle else budget * requested
-        nobody_busy = all_idle and not trainings
+        nobody_busy = all(r.idle for r in residents)
         quotas = tuple(
             (r.limit if nobody_busy else r.request)
             if r.slo_sensitive
-            else min(pool * r.request / requested, 1.0)
+            else min(pool * r.request / requested, r.limit)
             for r in residents
         )
         return Grant(quotas, BudgetMemory(budget, tuple((r.instance, r.cycles) for r in protected)), calm)

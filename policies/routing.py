@@ -58,14 +58,18 @@ class AdaptiveBatching:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineBatching:
-    """INFless's batching: a batch may wait for what its execution leaves of the SLO (ASPLOS 2022)."""
+    """INFless's batching: a batch may wait for what its execution leaves of the SLO (ASPLOS 2022).
+
+    Without an SLO nothing would end the wait, so there is none.
+    """
 
     newest_idle_first: bool = True
     adapts: bool = False
 
     def batching(self, function: FunctionView) -> BatchRule:
         """Wait SLO - t_exec of a full batch."""
-        return BatchRule(function.batch, max(0.0, function.slo_s - function.service_s))
+        spare_s = function.slo_s - function.service_s
+        return BatchRule(function.batch, max(0.0, spare_s) if spare_s < float("inf") else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ class FunctionView(Protocol):
 
     @property
     def slo_s(self) -> float:
-        """Latency target of a request, for all its output tokens."""
+        """Latency target of a request, for all its output tokens; infinity where it has none."""
 
     @property
     def service_s(self) -> float:

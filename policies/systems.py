@@ -7,7 +7,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from policies.complementary import ComplementaryPlacement
 from policies.functions import PolicyError
@@ -81,6 +81,9 @@ def _changed(policy: Any, key: str, constant: str, value: object) -> Any:
         value = float(value)
     if present is not None and type(value) is not type(present):
         raise PolicyError(f"{key}: found {value!r}, allowed is a {type(present).__name__} like {present!r}")
+    choices = get_args(get_type_hints(type(policy))[constant]) if isinstance(present, str) else ()
+    if choices and value not in choices:
+        raise PolicyError(f"{key}: found {value!r}, allowed are {', '.join(choices)}")
     try:
         return dataclasses.replace(policy, **{constant: value})
     except ValueError as error:

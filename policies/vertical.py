@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from policies.cycles import CycleBaseline
 from policies.slots import GpuView, Grant, ResidentView
 
 EVERY_CYCLE_IS_CALM = (float("-inf"), float("inf"))
@@ -21,7 +22,7 @@ class StaticQuota:
     window_s: float = float("inf")
     partitioned: bool = True
     gated: bool = False
-    cycle_baseline: str = "uncontended"
+    cycle_baseline: CycleBaseline = "uncontended"
 
     def first_quota(self, resident: ResidentView) -> float:
         """Return the limit."""

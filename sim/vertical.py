@@ -99,7 +99,7 @@ class VerticalLoop:
                     self._recorder.quota(now_s, index, resident.instance, quota)
         if requoted:
             gpu.requote(now_s, self._agenda)
-        if requoted or moved or self._every_tick:
+        if requoted or moved or (self._every_tick and gpu.watched):
             self.ask(gpu, now_s, after=True)
         self.watch_for_idleness(gpu)
 

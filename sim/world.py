@@ -298,8 +298,8 @@ class World:
 
     def _job_end(self, index: int, now_s: float) -> None:
         """End a training job that has done its iterations."""
-        job = self._jobs[index]
-        if now_s != job.pending_s:
+        job = self._jobs.get(index)
+        if job is None or now_s != job.pending_s:
             return
         if job.finish_s > now_s:
             job.pending_s = job.finish_s

@@ -101,10 +101,12 @@ def test_every_invocation_arrives_once_in_its_minute(
 
 
 def test_poisson_spread_depends_on_seed_and_name_alone(tmp_path: Path) -> None:
-    """The arrivals of a function are the same in a file without the others, and differ under another seed."""
+    """The arrivals of a function are the same without the others, not under another seed or name."""
     both = read(write(tmp_path / "both_invocations.csv", [HEADER, *ROWS]), spread="poisson")
     alone_file = write(tmp_path / "alone_invocations.csv", [HEADER, ROWS[0]])
     assert np.array_equal(both.arrivals("f1"), read(alone_file, spread="poisson").arrivals("f1"))
+    twin_file = write(tmp_path / "twin_invocations.csv", [HEADER, [*ROWS[0][:2], "f3", *ROWS[0][3:]]])
+    assert not np.array_equal(both.arrivals("f1"), read(twin_file, spread="poisson").arrivals("f3"))
     other = read_azure_functions(alone_file, seed=2, spread="poisson")
     assert not np.array_equal(both.arrivals("f1"), other.arrivals("f1"))
 

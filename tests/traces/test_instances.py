@@ -37,6 +37,12 @@ def test_a_stop_carries_what_its_start_said(tmp_path: Path) -> None:
     ]
 
 
+def test_events_may_share_an_instant(tmp_path: Path) -> None:
+    """A stop and a start at one time keep the order of the file."""
+    events = read(tmp_path / "e.csv", START, "2,stop,a,,,,,,", START.replace("0,start,a", "2,start,b"))
+    assert [(event.time_s, event.action) for event in events[1:]] == [(2.0, "stop"), (2.0, "start")]
+
+
 def test_a_stop_may_repeat_its_start_but_not_differ(tmp_path: Path) -> None:
     """A repeated row is read; one that says something else is refused."""
     assert len(read(tmp_path / "e.csv", START, START.replace("0,start", "1,stop"))) == 2

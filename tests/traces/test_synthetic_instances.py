@@ -69,6 +69,16 @@ def test_sizes_cover_exactly_the_stated_ranges() -> None:
         assert all(round(share, 2) == share for share in requests + limits)
 
 
+def test_lives_take_every_stated_minute() -> None:
+    """Both ends of the range of minutes occur, for serving instances and for trainings."""
+    starts, stops = split(generate_instance_events(1000, seed=1))
+    begun = {event.name: event.time_s for event in starts}
+    minutes: dict[bool, set[float]] = {True: set(), False: set()}
+    for name, stop in stops.items():
+        minutes[stop.kind == "training"].add((stop.time_s - begun[name]) / 60)
+    assert minutes == {False: {1, 2, 3}, True: {10, 11, 12, 13, 14, 15}}
+
+
 def test_starts_are_shuffled_and_depend_on_the_seed() -> None:
     """Kinds are mixed in time, the same seed repeats every event and another one does not."""
     events = generate_instance_events(200, seed=1)

@@ -1,0 +1,72 @@
+"""`dilu replay`: run an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dilu.help_text import examples
+from dilu.progress import SystemProgress
+from dilu.table import comparison_table, show
+from experiments import (
+    ExperimentError,
+    Interrupted,
+    RunDirectory,
+    load_experiment,
+    run_experiment,
+)
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog=examples(
+        "dilu replay",
+        "dilu replay quickstart --system dilu --system exclusive --set cluster.nodes=8",
+        "dilu replay --trace azure_functions_2019/ --system all --out runs/azure",
+    )
+)
+@click.argument("experiment", required=False)
+@click.option(
+    "--system", "systems", multiple=True, metavar="NAME", help="Run this system (repeatable), or all."
+)
+@click.option("--trace", type=FILE, metavar="PATH", help="Trace to replay instead of the experiment's.")
+@click.option("--world", type=click.Choice(["sim", "realgpu"]), default="sim", help="Where it runs: sim.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed instead of the experiment's.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a value by its path (repeatable)."
+)
+@click.option("--out", type=FILE, metavar="DIR", help="Run directory, new or empty.")
+def replay(
+    experiment: str | None,
+    systems: tuple[str, ...],
+    trace: Path | None,
+    world: str,
+    seed: int | None,
+    changes: tuple[str, ...],
+    out: Path | None,
+) -> None:
+    """Run EXPERIMENT under its systems and compare them.
+
+    EXPERIMENT is a YAML file or the name of a shipped one: `quickstart` if left out, `azure-functions` if a
+    trace is given; `cluster-3200` places instances alone. Results go to runs/EXPERIMENT-N or DIR: one
+    folder a system, and comparison.csv.
+    """
+    if world == "realgpu":
+        raise ExperimentError("--world realgpu: not available yet, allowed is sim")
+    name = experiment or ("quickstart" if trace is None else "azure-functions")
+    loaded = load_experiment(name, changes=changes, trace=trace, systems=systems, seed=seed)
+    try:
+        with SystemProgress() as progress:
+            run = run_experiment(loaded, out=out, progress=progress)
+    except Interrupted as interrupted:
+        if interrupted.kept is not None:
+            _report(interrupted.kept)
+        raise
+    _report(run)
+
+
+def _report(run: RunDirectory) -> None:
+    show(comparison_table(run.summaries))
+    click.echo(f"\nResults: {run.path}")

@@ -1,0 +1,146 @@
+"""Skipping ticks and polls that decide nothing changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulated import NO_ARRIVALS, model, plain_system, run, serves, trains
+
+from policies import Function, Size, System, find_system
+from policies.start_up import FixedStartUp
+
+DURATION_S = 12.0
+
+
+@st.composite
+def contended(draw: st.DrawFn) -> tuple[list[Function], list[Any], int]:
+    """One to four functions on one or two GPUs that cannot hold them all undisturbed, with bursts and
+    silences.
+    """
+    functions, arrivals = [], []
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    for index in range(draw(st.integers(1, 4))):
+        request = draw(st.sampled_from([0.1, 0.2, 0.25, 0.3]))
+        limit = min(1.0, request * draw(st.sampled_from([1.0, 1.5, 2.0, 3.0])))
+        batch = draw(st.sampled_from([1, 2, 4]))
+        kind = draw(st.sampled_from(["inference", "inference", "llm"]))
+        profile = model(
+            f"model-{index}",
+            floor_s=draw(st.sampled_from([0.002, 0.010])),
+            floor_per_request_s=0.001,
+            work_s=draw(st.sampled_from([0.001, 0.004])),
+            work_per_request_s=0.002,
+            kind=kind,
+            launches=draw(st.sampled_from([0, 100, 300])),
+            wave_s=20e-6,
+        )
+        functions.append(
+            serves(
+                profile,
+                Size(batch, request, limit),
+                name=f"serve-{index}",
+                output_tokens=3 if kind == "llm" else 1,
+                timeout_s=draw(st.sampled_from([None, 0.5])),
+                start_s=draw(st.sampled_from([0.0, 0.0, 1.37])),
+            )
+        )
+        rate_rps = draw(st.sampled_from([0.5, 10.0, 60.0, 200.0]))
+        times = np.sort(rng.uniform(0.0, DURATION_S, rng.poisson(rate_rps * DURATION_S / 2)))
+        if draw(st.booleans()):
+            times = times[(times % 3.0) < 1.5]  # silences longer than the activity window
+        if draw(st.booleans()):
+            times = np.sort(np.round(times, 2))  # ties, and arrivals on the grid of ticks
+        arrivals.append(times)
+    for index in range(draw(st.integers(0, 2))):
+        profile = model(f"trainer-{index}", launches=500, wave_s=80e-6, step_floor_s=0.01, step_work_s=0.08)
+        functions.append(
+            trains(
+                profile,
+                Size(1, draw(st.sampled_from([0.3, 0.5])), draw(st.sampled_from([0.6, 0.9]))),
+                name=f"train-{index}",
+                workers=draw(st.sampled_from([1, 2])),
+                iterations=draw(st.sampled_from([None, 40])),
+                start_s=draw(st.sampled_from([0.0, 2.5])),
+            )
+        )
+        arrivals.append(NO_ARRIVALS)
+    return functions, arrivals, draw(st.sampled_from([2, 2, 4]))
+
+
+def under(system: System) -> System:
+    """The system with launches that take a while but not for ever, and a scaler that acts within the test."""
+    import dataclasses
+
+    changed = dataclasses.replace(system, start_up=FixedStartUp(0.7))
+    if "horizontal.out_count" not in changed.describe() and hasattr(changed.horizontal, "out_count"):
+        changed = changed.with_config(
+            {"horizontal.window_s": 6, "horizontal.out_count": 2, "horizontal.in_count": 3}
+        )
+    return changed
+
+
+@pytest.mark.parametrize("name", ["dilu", "dilu-reference", "infless+-r"])
+@given(workload=contended())
+@settings(max_examples=60, deadline=None)
+def test_skipping_equals_asking_on_every_tick(
+    name: str, workload: tuple[list[Function], list[Any], int]
+) -> None:
+    """On contended random workloads every batch, launch, quota and training step is the same, to the bit."""
+    functions, arrivals, gpus = workload
+    skipping, naive = (
+        run(
+            functions,
+            arrivals,
+            duration_s=DURATION_S,
+            system=under(find_system(name)),
+            gpus_per_node=gpus,
+            skip_idle_ticks=skip,
+            quotas=True,
+        )
+        for skip in (True, False)
+    )
+    assert (
+        skipping.recorder.batch_chunks().__next__().tobytes()
+        == naive.recorder.batch_chunks().__next__().tobytes()
+    )
+    assert skipping.tables() == naive.tables()
+    assert skipping.outcome.events <= naive.outcome.events
+
+
+def test_skipping_is_worth_it() -> None:
+    """A quiet hour beside training takes a thousandth of the events of asking on every tick."""
+    functions = [
+        serves(model(floor_s=0.01), Size(1, 0.3, 0.6)),
+        trains(model("trainer"), Size(1, 0.5, 0.9)),
+    ]
+    arrivals = [np.array([10.0, 1800.0]), NO_ARRIVALS]
+    ran = run(functions, arrivals, duration_s=3600.0, system=find_system("dilu"))
+    assert ran.outcome.events < 3600 / 0.005 / 1000
+
+
+def test_baselines_of_pressure_do_not_matter_to_skipping() -> None:
+    """The same holds when T_min is the shortest cycle seen, as in the paper."""
+    rng = np.random.default_rng(5)
+    functions = [
+        serves(
+            model(f"m{i}", floor_s=0.01, work_s=0.004, launches=300, wave_s=2e-5),
+            Size(4, 0.3, 0.6),
+            name=f"f{i}",
+        )
+        for i in range(2)
+    ]
+    functions.append(trains(model("trainer", launches=500, wave_s=8e-5), Size(1, 0.4, 0.9)))
+    arrivals = [np.sort(rng.uniform(0, 20, 900)), np.sort(rng.uniform(5, 15, 300)), NO_ARRIVALS]
+    for baseline in ("minimum", "batch-minimum"):
+        system = find_system("dilu").with_config({"vertical.cycle_baseline": baseline})
+        skipping, naive = (
+            run(functions, arrivals, duration_s=20.0, system=system, skip_idle_ticks=skip, quotas=True)
+            for skip in (True, False)
+        )
+        assert skipping.tables() == naive.tables()
+    assert plain_system().vertical.tick_s is None
