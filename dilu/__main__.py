@@ -1,7 +1,6 @@
 """The `dilu` command, also `python -m dilu`: gathers the verbs, and turns errors into one line and a status.
 
-Status: 0 success, 1 the program's own fault, 2 bad input, 130 interrupted, 141 the reader of a pipe went
-away.
+Status: 0 success, 1 the program's own fault, 2 bad input, 130 interrupted, 141 nobody reads the output.
 """
 
 from __future__ import annotations
@@ -43,7 +42,8 @@ for verb in (replay, compare, size, systems):
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     try:
-        cli.main(list(arguments), prog_name="dilu", standalone_mode=False)
+        with cli.make_context("dilu", list(arguments)) as context:
+            cli.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
@@ -54,12 +54,12 @@ def run(arguments: Sequence[str]) -> int:
     except StalledError as error:
         return _say(str(error), 1)
     except BrokenPipeError:
-        # Nobody reads on; the interpreter's own flush at the end must not complain either.
+        # The interpreter flushes once more when it ends; that must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
         return _say(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return _say("interrupted", 130)
     return 0
 

@@ -35,7 +35,17 @@ def compare(folders: tuple[Path, ...]) -> None:
 
 
 def _runs(folder: Path) -> list[Run]:
-    return [load_system(folder)] if (folder / "manifest.json").exists() else load_all(folder)
+    """Open a system, or all systems of a run directory in the order in which they ran."""
+    if (folder / "manifest.json").exists():
+        return [load_system(folder)]
+    runs = load_all(folder)
+    comparison = folder / "comparison.csv"
+    if not comparison.exists():
+        return runs
+    ran = [line.partition(",")[0] for line in comparison.read_text(encoding="utf-8").splitlines()]
+    return sorted(
+        runs, key=lambda run: ran.index(run.manifest.system) if run.manifest.system in ran else len(ran)
+    )
 
 
 def _named_apart(runs: list[Run]) -> list[dict[str, Any]]:

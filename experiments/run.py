@@ -180,7 +180,7 @@ def _run_system(
         outcome = runs.simulate(system, recorder, advance)
         wall_s = time.perf_counter() - started_s
         recorder.close(_manifest(experiment, runs, label, system, outcome))
-        summary = summarise(load(recorder.staging), wall_s=wall_s)
+        summary = summarise(load(recorder.staging, arrivals=runs.arrivals), wall_s=wall_s)
         recorder.publish(summary)
     return summary
 

@@ -5,8 +5,8 @@ it confounds contention with batch size and with the resident's own quota: a ful
 is longer than a single request at the limit, whoever the neighbours are. Hence three baselines, by name:
 
 ``uncontended``
-    What the profile says this batch takes on this quota, alone. Pressure is contention and nothing else.
-    The default.
+    What the profile says this batch takes alone, on the quotas it had. Pressure is contention and nothing
+    else. The default.
 ``batch-minimum``
     The shortest cycle seen for this batch size.
 ``minimum``
@@ -38,7 +38,7 @@ class CycleMeter:
     def pressure(self, cycle_s: float, batch: int, uncontended_s: float) -> float:
         """Return T_cur / T_min of a cycle that took `cycle_s` for `batch` requests.
 
-        `uncontended_s` is what the profile says the same batch takes alone on the resident's present quota.
+        `uncontended_s` is what the profile says the same batch takes alone, on the quotas it had.
         """
         if self._baseline == "uncontended":
             return cycle_s / uncontended_s

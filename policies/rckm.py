@@ -28,37 +28,27 @@ Where the paper is silent or not sound, this module does what follows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Literal
 
 from policies.cycles import CycleBaseline
 from policies.slots import GpuView, Grant, ResidentView
 
 INF = float("inf")
+ALWAYS_CALM = (-INF, INF)
 NEVER_CALM = (INF, -INF)
 
-
-class State(IntEnum):
-    """States of a GPU, in order of gravity."""
-
-    NONE = 0
-    RECOVERY = 1
-    CONTENTION = 2
-    EMERGENCY = 3
-
-
-@dataclass(frozen=True, slots=True)
-class RckmMemory:
-    """State of the GPU, and the cycles already charged: (instance, its number of cycles then)."""
-
-    state: State
-    charged: tuple[tuple[int, int], ...] = ()
+NONE, RECOVERY, CONTENTION, EMERGENCY = range(4)
+"""States of a GPU, in order of gravity."""
+STATES = ("none", "recovery", "contention", "emergency")
 
 
 @dataclass(frozen=True, slots=True)
 class Rckm:
     """The kernel manager as in the paper, with the reference code's constants.
+
+    Its memory are the cycles already charged, as pairs (instance, its number of cycles then).
 
     Attributes
     ----------
@@ -97,62 +87,63 @@ class Rckm:
         """One period of Algorithm 2 over the residents of a GPU."""
         residents = gpu.residents
         if len(residents) == 1:
-            return Grant((residents[0].limit,), RckmMemory(State.NONE), ((-INF, INF),))
-        charged = gpu.memory.charged if isinstance(gpu.memory, RckmMemory) else ()
-        busy = sum(not resident.idle for resident in residents)
-        state = State.NONE
+            return Grant((residents[0].limit,), (), (ALWAYS_CALM,), settled=True)
+        states = self._states(residents)
+        state = max(states)
+        charged = gpu.memory if isinstance(gpu.memory, tuple) else ()
+        violations: tuple[tuple[int, int], ...] = ()
         divisor = 1.0
-        violations: list[tuple[int, int]] = []
+        if state == EMERGENCY:
+            for resident, own in zip(residents, states, strict=True):
+                if own == EMERGENCY:
+                    cycle = (resident.instance, resident.cycles)
+                    violations = (*violations, cycle)
+                    if self.charge == "tick" or cycle not in charged:
+                        divisor = max(divisor, resident.pressure)
+        quotas, calm, settled = [], [], True
+        for resident, own in zip(residents, states, strict=True):
+            limit = resident.limit
+            if resident.slo_sensitive:
+                calm.append(NEVER_CALM if own == EMERGENCY else (-INF, self._violates_above(resident)))
+                if own == EMERGENCY:
+                    quota = limit
+                elif own == RECOVERY and not resident.idle:
+                    quota = min(resident.quota * self.eta_increase, limit)
+                    settled = settled and quota == limit
+                else:
+                    quota = resident.request
+            else:
+                calm.append(ALWAYS_CALM)
+                if state == NONE:
+                    quota = limit
+                elif state == RECOVERY:
+                    quota = min(resident.quota * self.eta_increase, limit)
+                    settled = settled and quota == limit
+                elif divisor > 1.0:
+                    quota = max(min(resident.request, resident.quota) / divisor, self.floor)
+                    settled = settled and self.charge == "cycle"
+                else:
+                    quota = resident.quota
+            quotas.append(quota)
+        return Grant(tuple(quotas), violations, tuple(calm), settled)
+
+    def _states(self, residents: Sequence[ResidentView]) -> list[int]:
+        """Each resident's own state; NONE for the best-effort ones."""
+        busy = 0
+        for resident in residents:
+            if not resident.idle:
+                busy += 1
+        states = []
         for resident in residents:
             if not resident.slo_sensitive:
-                continue
-            own = self._state_of(resident, busy)
-            state = max(state, own)
-            if own is State.EMERGENCY:
-                cycle = (resident.instance, resident.cycles)
-                violations.append(cycle)
-                if self.charge == "tick" or cycle not in charged:
-                    divisor = max(divisor, resident.pressure)
-        quotas = tuple(
-            self._protected_quota(resident, busy)
-            if resident.slo_sensitive
-            else self._best_effort_quota(resident, state, divisor)
-            for resident in residents
-        )
-        return Grant(quotas, RckmMemory(state, tuple(violations)), tuple(map(self._calm, residents)))
+                states.append(NONE)
+            elif resident.idle:
+                states.append(RECOVERY)
+            elif resident.pressure > self._violates_above(resident):
+                states.append(EMERGENCY)
+            else:
+                states.append(RECOVERY if busy == 1 else CONTENTION)
+        return states
 
     def _violates_above(self, resident: ResidentView) -> float:
         return 1.0 + (self.eta_violation_llm if resident.is_llm else self.eta_violation)
-
-    def _state_of(self, resident: ResidentView, busy: int) -> State:
-        if resident.idle:
-            return State.RECOVERY
-        if resident.pressure > self._violates_above(resident):
-            return State.EMERGENCY
-        return State.RECOVERY if busy == 1 else State.CONTENTION
-
-    def _protected_quota(self, resident: ResidentView, busy: int) -> float:
-        if resident.idle:
-            return resident.request
-        if resident.pressure > self._violates_above(resident):
-            return resident.limit
-        if busy == 1:
-            return min(resident.quota * self.eta_increase, resident.limit)
-        return resident.request
-
-    def _best_effort_quota(self, resident: ResidentView, state: State, divisor: float) -> float:
-        if state is State.NONE:
-            return resident.limit
-        if state is State.RECOVERY:
-            return min(resident.quota * self.eta_increase, resident.limit)
-        if state is State.EMERGENCY and divisor > 1.0:
-            return max(min(resident.request, resident.quota) / divisor, self.floor)
-        return resident.quota
-
-    def _calm(self, resident: ResidentView) -> tuple[float, float]:
-        if not resident.slo_sensitive:
-            return (-INF, INF)
-        threshold = self._violates_above(resident)
-        if resident.pressure > threshold and not resident.idle:
-            return NEVER_CALM
-        return (-INF, threshold)

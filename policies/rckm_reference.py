@@ -4,8 +4,9 @@ Re-told from sigserverless/Dilu @1134655, `adaptive_2D_scaling/vertical_scaling/
 states. A GPU has one budget C in [floor, 1] for training. A cycle of an SLO-sensitive resident under
 pressure divides C, every fifth healthy cycle multiplies it, and nothing else moves it while anybody
 SLO-sensitive is active. Training gets C * request; when all SLO-sensitive residents are idle, its part of the
-sum of limits, split by request, and here never more than its own limit. An SLO-sensitive resident gets its limit when nobody is busy and its request otherwise; no
-EMERGENCY ever raises it.
+sum of limits, split by request, and here never more than its own limit. An SLO-sensitive resident gets its
+limit when nobody is busy and its request otherwise; no EMERGENCY ever raises it. Whoever is alone on a GPU
+gets the limit.
 
 Left out because they are faults of the code rather than its design: one budget shared by all four GPUs of a
 node, the hole in the all-idle test with several SLO-sensitive residents, cycles that merge when batches run

@@ -44,8 +44,7 @@ class AdaptiveBatching:
         latency_s = function.latency_s
         if latency_s != latency_s:  # NaN: nothing has completed yet
             return BatchRule(function.batch, self.first_wait_s)
-        last = function.history(1)
-        if not len(last) or latency_s * float(last[-1]) < 1.0:
+        if latency_s * function.last_rate < 1.0:
             return BatchRule(function.batch, self.no_wait_s)
         return BatchRule(function.batch, latency_s / self._divisor_of(function.model))
 

@@ -158,6 +158,10 @@ class FunctionView(Protocol):
         At most `seconds`, and none from before the last scaling action: an action clears the window.
         """
 
+    @property
+    def last_rate(self) -> int:
+        """Arrivals in the last whole second."""
+
     def history(self, seconds: int) -> NDArray[np.int64]:
         """Arrivals in each of the last whole seconds, oldest first, whatever actions were taken."""
 
@@ -246,19 +250,29 @@ class GpuView(Protocol):
         """What the policy returned last; `None` at first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """Quotas of a GPU's residents, in their order.
+class Grant(NamedTuple):
+    """Quotas of a GPU's residents, in their order, and when the question is worth asking again.
 
-    `calm[i]` is the band [low, high) of pressures of resident `i` in which a completed cycle cannot change
-    the next decision: the world need not ask again for those. It asks again, at the next tick, when the
-    quotas or the memory moved, when a resident came, went, or changed between idle and busy, and after a
-    cycle outside the band.
+    Attributes
+    ----------
+    memory
+        What the policy wants to see again as `GpuView.memory`.
+    calm
+        For each resident the band [low, high) of pressures in which a completed cycle cannot change the next
+        decision.
+    settled
+        With these quotas and this memory, and all else unchanged, the next decision would be the same. A policy
+        that does not know says `False`, and is asked again until its answer repeats.
+
+    The world asks again at the next tick of its grid when it is not settled, when a resident came, went, or
+    changed between idle and busy, and after a cycle outside the calm band. A resident that is alone is asked
+    about only when it comes, and when it is left alone.
     """
 
     quotas: tuple[float, ...]
     memory: object
     calm: tuple[tuple[float, float], ...]
+    settled: bool = False
 
 
 class VerticalPolicy(Protocol):

@@ -71,7 +71,9 @@ class System:
 
 
 def _changed(policy: Any, key: str, constant: str, value: object) -> Any:
-    constants = {f.name: getattr(policy, f.name) for f in fields(policy)} if policy is not None else {}
+    if policy is None:
+        raise PolicyError(f"{key}: found no policy in this slot of the system, so none has constants")
+    constants = {f.name: getattr(policy, f.name) for f in fields(policy)}
     if constant not in constants:
         near = difflib.get_close_matches(constant, constants, n=1)
         mend = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(constants) or 'none'}"
@@ -80,7 +82,8 @@ def _changed(policy: Any, key: str, constant: str, value: object) -> Any:
     if isinstance(present, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if present is not None and type(value) is not type(present):
-        raise PolicyError(f"{key}: found {value!r}, allowed is a {type(present).__name__} like {present!r}")
+        kind = type(present).__name__
+        raise PolicyError(f"{key}: found {value!r}, allowed is {present!r} or another {kind}")
     choices = get_args(get_type_hints(type(policy))[constant]) if isinstance(present, str) else ()
     if choices and value not in choices:
         raise PolicyError(f"{key}: found {value!r}, allowed are {', '.join(choices)}")

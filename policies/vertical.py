@@ -31,4 +31,4 @@ class StaticQuota:
     def decide(self, gpu: GpuView) -> Grant:
         """Return the limits."""
         quotas = tuple(resident.limit for resident in gpu.residents)
-        return Grant(quotas, gpu.memory, (EVERY_CYCLE_IS_CALM,) * len(quotas))
+        return Grant(quotas, None, (EVERY_CYCLE_IS_CALM,) * len(quotas), settled=True)

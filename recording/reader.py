@@ -186,13 +186,15 @@ class Run:
         return frame
 
 
-def load(folder: Path | str) -> Run:
+def load(folder: Path | str, *, arrivals: Arrivals | None = None) -> Run:
     """Open the run of one system.
 
     Parameters
     ----------
     folder
         A system's folder, or a run directory that holds exactly one system.
+    arrivals
+        The workload, where it is at hand; it is read from beside the folder otherwise.
 
     Raises
     ------
@@ -209,7 +211,8 @@ def load(folder: Path | str) -> Run:
             )
         return runs[0]
     manifest = read_manifest(folder / MANIFEST_FILE)
-    return Run(manifest, FolderTables(folder), folder.parent / ARRIVALS.filename, folder)
+    where = folder.parent / ARRIVALS.filename if arrivals is None else arrivals
+    return Run(manifest, FolderTables(folder), where, folder)
 
 
 def load_all(folder: Path | str) -> list[Run]:

@@ -73,10 +73,11 @@ class ClusterEnvironment(simpy.Environment):
         events = 0
         still_since_s, still_blocks = self.now, 0
         while True:
+            actor_s = queue[0][0]
             for _ in range(BLOCK):
-                head_s = agenda[0][0]
-                if head_s <= queue[0][0]:
-                    if head_s >= until_s:
+                time_s = agenda[0][0]
+                if time_s <= actor_s:
+                    if time_s >= until_s:
                         self._now = until_s
                         return events
                     time_s, code = heappop(agenda)
@@ -85,11 +86,12 @@ class ClusterEnvironment(simpy.Environment):
                         complete(code, time_s)
                     else:
                         handlers[code >> _RANK_BITS](code & _INDEX_MASK, time_s)
+                elif actor_s >= until_s:
+                    self._now = until_s
+                    return events
                 else:
-                    if queue[0][0] >= until_s:
-                        self._now = until_s
-                        return events
                     self.step()
+                actor_s = queue[0][0]  # a handler may have started an actor
                 events += 1
             if self._now > still_since_s:
                 still_since_s, still_blocks = self._now, 0

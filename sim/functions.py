@@ -35,6 +35,7 @@ class ServedFunction:
         "end",
         "idle",
         "index",
+        "is_llm",
         "latency_count",
         "latency_s",
         "latency_sum_s",
@@ -76,6 +77,7 @@ class ServedFunction:
         self.end = int(np.searchsorted(self.arrival_column, duration_s))
         self.idle: deque[ServingInstance] = deque()
         self.live = 0
+        self.is_llm = spec.kind == "llm"
         self.min_instances = spec.min_instances
         self.timeout_s = INF if spec.timeout_s is None else spec.timeout_s
         units = spec.output_tokens if spec.kind == "llm" else 1
@@ -107,6 +109,15 @@ class ServedFunction:
         now = math.floor(self.now_s)
         return self.counts(max(math.ceil(self.since_s), now - seconds), now)
 
+    @property
+    def last_rate(self) -> int:
+        """Arrivals in the last whole second."""
+        now = int(self.now_s)
+        if now < 1:
+            return 0
+        first = bisect_left(self.arrivals, now - 1)
+        return bisect_left(self.arrivals, now, first) - first
+
     def history(self, seconds: int) -> NDArray[np.int64]:
         """Arrivals in each of the last whole seconds, oldest first."""
         now = math.floor(self.now_s)
@@ -116,9 +127,6 @@ class ServedFunction:
         """Arrivals in each of the seconds `first` .. `last` - 1."""
         if last <= first:
             return np.zeros(0, dtype=np.int64)
-        if last - first == 1:
-            count = bisect_left(self.arrivals, last) - bisect_left(self.arrivals, first)
-            return np.array([count], dtype=np.int64)
         low, high = np.searchsorted(self.arrival_column, [first, last])
         seconds = self.arrival_column[low:high].astype(np.int64) - first
         return np.bincount(seconds, minlength=last - first).astype(np.int64)

@@ -19,10 +19,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from policies import Grant
 from policies.cycles import CycleMeter
 
 INF = float("inf")
 Agenda = list[tuple[float, int]]
+
+MANY_QUOTAS = 256
+"""Tuples of quotas whose consequences a GPU remembers; training that is throttled takes ever new ones."""
 
 
 class Owner(Protocol):
@@ -113,14 +117,18 @@ class Gpu:
 
     __slots__ = (
         "active_share_s",
+        "calm",
         "gated",
+        "grants",
         "idle_check_s",
         "index",
         "mask",
         "memory",
         "partitioned",
+        "quotas",
         "residents",
         "settings",
+        "settings_of",
         "share_in_use",
         "since_s",
         "tick_at_s",
@@ -133,7 +141,13 @@ class Gpu:
         self.gated = gated
         self.residents: list[Resident] = []
         self.memory: object = None
+        self.quotas: tuple[float, ...] = ()
+        self.calm: tuple[tuple[float, float], ...] = ()
+        self.grants: dict[tuple[tuple[float, ...], int], Grant] = {}
+        """Decisions on these residents while all were calm, by quotas and mask of the idle ones."""
+        self.settings_of: dict[tuple[float, ...], dict[int, Setting]] = {}
         self.settings: dict[int, Setting] = {}
+        """Those of the present quotas, by mask."""
         self.mask = 0
         self.share_in_use = 0.0
         self.since_s = 0.0
@@ -160,10 +174,20 @@ class Gpu:
                 resident.delay_s = delay_s
                 resident.owner.retime(now_s, agenda)
 
-    def requote(self, now_s: float, agenda: Agenda) -> None:
-        """Work everything out anew after quotas changed."""
-        self.settings.clear()
-        self.switch(self.mask, now_s, agenda)
+    def requote(self, quotas: tuple[float, ...], now_s: float, agenda: Agenda) -> None:
+        """Give the residents these quotas."""
+        self.quotas = quotas
+        for resident, quota in zip(self.residents, quotas, strict=True):
+            resident.quota = quota
+        if len(self.settings_of) > MANY_QUOTAS:
+            self.settings_of.clear()
+            self.grants.clear()
+        settings = self.settings_of.get(quotas)
+        if settings is None:
+            settings = self.settings_of[quotas] = {}
+        self.settings = settings
+        if self.mask:
+            self.switch(self.mask, now_s, agenda)
 
     def set_residents(self, residents: list[Resident], now_s: float, agenda: Agenda) -> None:
         """Change who sits here."""
@@ -173,7 +197,11 @@ class Gpu:
             resident.bit = 1 << position
             if resident.active:
                 mask |= resident.bit
-        self.settings.clear()
+        self.settings_of.clear()
+        self.grants.clear()
+        self.calm = ()
+        self.quotas = tuple(resident.quota for resident in residents)
+        self.settings = self.settings_of[self.quotas] = {}
         self.switch(mask, now_s, agenda)
 
     def active_share_until(self, now_s: float) -> float:

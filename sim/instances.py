@@ -20,7 +20,8 @@ class ServingInstance:
     """
 
     __slots__ = (
-        "cold",
+        "alone_s",
+        "alone_so_far_s",
         "count",
         "draining",
         "finish_s",
@@ -61,6 +62,8 @@ class ServingInstance:
         self.since_s = 0.0
         self.remaining = 0.0
         self.period_s = 0.0
+        self.alone_s = 0.0
+        self.alone_so_far_s = 0.0
         self.finish_s = INF
         self.pending_s = INF
         """Time of the agenda entry that will look at this batch; other entries are stale."""
@@ -73,43 +76,52 @@ class ServingInstance:
         self.units = units
         self.start_s = self.since_s = now_s
         self.remaining = 1.0
+        self.alone_so_far_s = 0.0
         self.running = True
-        self.period_s = period_s = self._period_s()
-        self.finish_s = self.pending_s = finish_s = now_s + period_s
+        self._set_period()
+        self.finish_s = self.pending_s = finish_s = now_s + self.period_s
         heappush(agenda, (finish_s, self.index))
 
     def retime(self, now_s: float, agenda: Agenda) -> None:
         """Keep the progress so far and re-time the rest.
 
         A batch that now ends later leaves its agenda entry where it is; the entry will find that it is
-        early and move.
-        """
+        early and move."""
         if not self.running:
             return
-        self.remaining = max(0.0, self.remaining - (now_s - self.since_s) / self.period_s)
+        progress = min(self.remaining, (now_s - self.since_s) / self.period_s)
+        self.remaining -= progress
+        self.alone_so_far_s += progress * self.alone_s
         self.since_s = now_s
-        self.period_s = self._period_s()
+        self._set_period()
         self.finish_s = finish_s = now_s + self.remaining * self.period_s
         if finish_s < self.pending_s:
             self.pending_s = finish_s
             heappush(agenda, (finish_s, self.index))
 
-    def _period_s(self) -> float:
-        """Seconds of the whole batch at the present shares."""
-        if len(self.residents) == 1:
-            resident = self.residents[0]
-            return self.units * (
-                self.latency.seconds(self.count, resident.share) + self.launches * resident.delay_s
-            )
-        iteration_s = 0.0
-        for stage in self.residents:
-            stage_s = self.latency.seconds(self.count, stage.share) + self.launches * stage.delay_s
-            iteration_s += stage.part * stage_s
-        return self.units * iteration_s
-
     def uncontended_s(self) -> float:
-        """Seconds of one iteration of this batch alone on the present quotas."""
-        return sum(stage.part * self.latency.seconds(self.count, stage.quota) for stage in self.residents)
+        """Seconds that the batch which ends now would have taken alone, on the quotas it had."""
+        return self.alone_so_far_s + self.remaining * self.alone_s
+
+    def _set_period(self) -> None:
+        """Work out the seconds of the whole batch at the present shares, and alone on the present quotas."""
+        if len(self.residents) > 1:
+            self._set_period_of_stages()
+            return
+        resident = self.residents[0]
+        share, quota = resident.share, resident.quota
+        seconds = self.latency.seconds(self.count, share)
+        self.period_s = self.units * (seconds + self.launches * resident.delay_s)
+        self.alone_s = self.units * (seconds if share == quota else self.latency.seconds(self.count, quota))
+
+    def _set_period_of_stages(self) -> None:
+        seconds, count = self.latency.seconds, self.count
+        period_s = alone_s = 0.0
+        for stage in self.residents:
+            period_s += stage.part * (seconds(count, stage.share) + self.launches * stage.delay_s)
+            alone_s += stage.part * seconds(count, stage.quota)
+        self.period_s = self.units * period_s
+        self.alone_s = self.units * alone_s
 
 
 class TrainingJob:

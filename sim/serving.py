@@ -97,7 +97,8 @@ class Serving:
                     self._vertical.ask(gpu, now_s)
             first = function.cursor
             function.cursor = first + count
-            instance.begin(first, count, self._units(function, first, count), now_s, agenda)
+            units = self._tokens(function, first, count) if function.is_llm else 1
+            instance.begin(first, count, units, now_s, agenda)
         if not function.idle and not function.live and function.cursor < function.end:
             self._wake(function, now_s)
         self.arm(function, now_s)
@@ -130,7 +131,8 @@ class Serving:
             if count:
                 first = function.cursor
                 function.cursor = first + count
-                instance.begin(first, count, self._units(function, first, count), now_s, self._agenda)
+                units = self._tokens(function, first, count) if function.is_llm else 1
+                instance.begin(first, count, units, now_s, self._agenda)
                 return
         instance.running = False
         instance.finish_s = INF
@@ -183,10 +185,9 @@ class Serving:
             self._drop(function, bisect_right(function.arrivals, now_s, function.cursor, function.end), now_s)
             function.retry_s = now_s + RETRY_S
 
-    def _units(self, function: ServedFunction, first: int, count: int) -> int:
-        """Iterations of a batch: output tokens of its longest answer for an LLM (static batching), else 1."""
-        if function.spec.kind != "llm":
-            return 1
+    @staticmethod
+    def _tokens(function: ServedFunction, first: int, count: int) -> int:
+        """Output tokens of the longest answer in a batch of an LLM: its iterations (static batching)."""
         if function.tokens is None:
             return function.spec.output_tokens
         return max(1, max(function.tokens[first : first + count]))

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from heapq import heappush
 
-from policies.slots import VerticalPolicy
+from policies.slots import Grant, VerticalPolicy
 from recording import TableSink
 from sim.agenda import IDLE, TICK
 from sim.gpu import INF, Agenda, Gpu
@@ -64,14 +64,13 @@ class VerticalLoop:
     def cycle(self, instance: ServingInstance, now_s: float) -> None:
         """Take note of a completed kernel launch cycle."""
         cycle_s = (now_s - instance.start_s) / instance.units
-        uncontended_s = instance.uncontended_s()
+        uncontended_s = instance.uncontended_s() / instance.units
         for resident in instance.residents:
             pressure = resident.meter.pressure(cycle_s, instance.count, uncontended_s)
             resident.cycles += 1
             resident.pressure = pressure
-            gpu = resident.gpu
-            if gpu.watched and not resident.calm_low <= pressure < resident.calm_high:
-                self.ask(gpu, now_s)
+            if not resident.calm_low <= pressure < resident.calm_high and resident.gpu.watched:
+                self.ask(resident.gpu, now_s)
 
     def tick(self, index: int, now_s: float) -> None:
         """Let the policy decide on a GPU."""
@@ -79,29 +78,58 @@ class VerticalLoop:
         if now_s != gpu.tick_at_s:
             return
         gpu.tick_at_s = INF
-        if not gpu.residents:
+        residents = gpu.residents
+        if not residents:
             return
-        for resident in gpu.residents:
-            idle = not resident.active and resident.last_active_s + self._window_s <= now_s
-            if idle and not resident.idle:
-                resident.pressure = 1.0
-            resident.idle = idle
-        grant = self._policy.decide(gpu)
-        moved = grant.memory != gpu.memory
-        gpu.memory = grant.memory
-        requoted = False
-        for resident, quota, (low, high) in zip(gpu.residents, grant.quotas, grant.calm, strict=True):
-            resident.calm_low, resident.calm_high = low, high
-            if quota != resident.quota:
-                resident.quota = quota
-                requoted = True
-                if self._recorder.records_quotas:
-                    self._recorder.quota(now_s, index, resident.instance, quota)
+        window_s = self._window_s
+        idle_mask = 0
+        calm = True
+        for resident in residents:
+            if resident.active or resident.last_active_s + window_s > now_s:
+                resident.idle = False
+            else:
+                if not resident.idle:
+                    resident.idle = True
+                    resident.pressure = 1.0
+                idle_mask |= resident.bit
+            if not resident.calm_low <= resident.pressure < resident.calm_high:
+                calm = False
+        grant = self._grant(gpu, idle_mask, calm)
+        if grant.calm is not gpu.calm:
+            gpu.calm = grant.calm
+            for resident, (low, high) in zip(residents, grant.calm, strict=True):
+                resident.calm_low, resident.calm_high = low, high
+        requoted = grant.quotas != gpu.quotas
         if requoted:
-            gpu.requote(now_s, self._agenda)
-        if requoted or moved or (self._every_tick and gpu.watched):
+            if self._recorder.records_quotas:
+                self._record(gpu, grant.quotas, now_s)
+            gpu.requote(grant.quotas, now_s, self._agenda)
+        if self._every_tick:
+            again = gpu.watched
+        else:
+            again = not grant.settled and (requoted or grant.memory != gpu.memory)
+        gpu.memory = grant.memory
+        if again:
             self.ask(gpu, now_s, after=True)
         self.watch_for_idleness(gpu)
+
+    def _grant(self, gpu: Gpu, idle_mask: int, calm: bool) -> Grant:
+        """Ask the policy, or remember what it said to the same view.
+
+        While all pressures are calm they cannot matter, so quotas, idleness and memory are the whole view.
+        """
+        if not calm or gpu.memory or self._every_tick:
+            return self._policy.decide(gpu)
+        key = (gpu.quotas, idle_mask)
+        grant = gpu.grants.get(key)
+        if grant is None:
+            grant = gpu.grants[key] = self._policy.decide(gpu)
+        return grant
+
+    def _record(self, gpu: Gpu, quotas: tuple[float, ...], now_s: float) -> None:
+        for resident, quota in zip(gpu.residents, quotas, strict=True):
+            if quota != resident.quota:
+                self._recorder.quota(now_s, gpu.index, resident.instance, quota)
 
     def watch_for_idleness(self, gpu: Gpu) -> None:
         """Arrange a look at the time when the first of the inactive residents will have become idle."""
@@ -109,8 +137,9 @@ class VerticalLoop:
             return
         first_s = INF
         for resident in gpu.residents:
-            if not resident.active and not resident.idle:
-                first_s = min(first_s, resident.last_active_s + self._window_s)
+            if not resident.active and not resident.idle and resident.last_active_s < first_s:
+                first_s = resident.last_active_s
+        first_s += self._window_s
         if first_s < gpu.idle_check_s:
             gpu.idle_check_s = first_s
             heappush(self._agenda, (first_s, IDLE + gpu.index))

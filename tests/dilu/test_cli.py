@@ -60,12 +60,12 @@ def test_replay_takes_every_option(lab: Path, capfd: pytest.CaptureFixture[str])
 
 
 def test_compare_names_systems_of_several_runs_apart(lab: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Systems of one run go by their names, the same system of two runs by its folders; the first is the base."""
+    """Systems of one run go by name, the same system of two runs by its folders; the first is the base."""
     for out in ("a", "b"):
         assert run(["replay", "lab.yaml", "--set", "duration_s=5", "--out", out]) == 0
     capfd.readouterr()
     assert run(["compare", "a"]) == 0
-    assert capfd.readouterr().out.splitlines()[0].split() == ["dilu", "exclusive"]
+    assert capfd.readouterr().out.splitlines()[0].split() == ["exclusive", "dilu"]
     assert run(["compare", "a/exclusive", "a", "b/dilu"]) == 0
     assert capfd.readouterr().out.splitlines()[0].split() == ["exclusive", "a/dilu", "b/dilu"]
 
