@@ -261,8 +261,8 @@ class Grant(NamedTuple):
         For each resident the band [low, high) of pressures in which a completed cycle cannot change the next
         decision.
     settled
-        With these quotas and this memory, and all else unchanged, the next decision would be the same. A policy
-        that does not know says `False`, and is asked again until its answer repeats.
+        With these quotas and this memory, and all else unchanged, the next decision would be the same. A
+        policy that does not know says `False`, and is asked again until its answer repeats.
 
     The world asks again at the next tick of its grid when it is not settled, when a resident came, went, or
     changed between idle and busy, and after a cycle outside the calm band. A resident that is alone is asked

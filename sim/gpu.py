@@ -118,11 +118,14 @@ class Gpu:
     __slots__ = (
         "active_share_s",
         "calm",
+        "eager",
         "gated",
         "grants",
         "idle_check_s",
         "index",
+        "look_s",
         "mask",
+        "may_lag",
         "memory",
         "partitioned",
         "quotas",
@@ -156,6 +159,41 @@ class Gpu:
         self.idle_check_s = INF
         self.watched = False
         """The vertical policy looks at it: it has one that ticks, and several residents."""
+        self.may_lag = False
+        """Its ticks may be caught up with, as long as at most one resident is active (see `sim.vertical`)."""
+        self.eager = True
+        """Its ticks are on the agenda."""
+        self.look_s = 0.0
+        """Where ticks lag: there is none to catch up with before this time."""
+
+    def wake(self, resident: Resident, now_s: float, agenda: Agenda) -> None:
+        """Make a resident active."""
+        resident.active = True
+        if self.mask:
+            self.eager = True
+            self.switch(self.mask | resident.bit, now_s, agenda)
+            return
+        # Alone: what `contention` says of one resident, without asking it.
+        self.eager = not self.may_lag
+        self.mask = resident.bit
+        self.since_s = now_s
+        resident.share = quota = resident.quota
+        resident.delay_s = 0.0
+        self.share_in_use = resident.part * quota
+
+    def rest(self, resident: Resident, now_s: float, agenda: Agenda) -> None:
+        """Make a resident inactive."""
+        resident.active = False
+        resident.last_active_s = now_s
+        mask = self.mask & ~resident.bit
+        self.eager = not self.may_lag or bool(mask & (mask - 1))
+        if mask:
+            self.switch(mask, now_s, agenda)
+            return
+        self.active_share_s += self.share_in_use * (now_s - self.since_s)
+        self.since_s = now_s
+        self.mask = 0
+        self.share_in_use = 0.0
 
     def switch(self, mask: int, now_s: float, agenda: Agenda) -> None:
         """Make `mask` the set of active residents and re-time those for whom that changes anything."""

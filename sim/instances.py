@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from heapq import heappush
+from math import nextafter
 
 from policies import Launch
 from profiles import LatencySurface, StepCurve
 from sim.agenda import JOB
 from sim.functions import ServedFunction
 from sim.gpu import INF, Agenda, Resident
+
+ROUNDING_S = 1e-9
+"""A batch that might end at the earliest is looked at so much before, whatever rounding does to its end."""
 
 
 class ServingInstance:
@@ -22,6 +26,7 @@ class ServingInstance:
     __slots__ = (
         "alone_s",
         "alone_so_far_s",
+        "contended",
         "count",
         "draining",
         "finish_s",
@@ -64,6 +69,8 @@ class ServingInstance:
         self.period_s = 0.0
         self.alone_s = 0.0
         self.alone_so_far_s = 0.0
+        self.contended = False
+        """A neighbour has cost this batch anything."""
         self.finish_s = INF
         self.pending_s = INF
         """Time of the agenda entry that will look at this batch; other entries are stale."""
@@ -77,6 +84,7 @@ class ServingInstance:
         self.start_s = self.since_s = now_s
         self.remaining = 1.0
         self.alone_so_far_s = 0.0
+        self.contended = False
         self.running = True
         self._set_period()
         self.finish_s = self.pending_s = finish_s = now_s + self.period_s
@@ -86,7 +94,8 @@ class ServingInstance:
         """Keep the progress so far and re-time the rest.
 
         A batch that now ends later leaves its agenda entry where it is; the entry will find that it is
-        early and move."""
+        early and move.
+        """
         if not self.running:
             return
         progress = min(self.remaining, (now_s - self.since_s) / self.period_s)
@@ -98,6 +107,20 @@ class ServingInstance:
         if finish_s < self.pending_s:
             self.pending_s = finish_s
             heappush(agenda, (finish_s, self.index))
+
+    def expect_by(self, tick_s: float, agenda: Agenda) -> None:
+        """Have this batch looked at no later than it could end if a tick at `tick_s` raised its quota to
+        the limit.
+        """
+        if tick_s >= self.finish_s:
+            return
+        remaining = self.remaining - (tick_s - self.since_s) / self.period_s
+        fastest_s = self.units * self.latency.seconds(self.count, self.residents[0].limit)
+        look_s = tick_s + max(0.0, remaining) * fastest_s - ROUNDING_S
+        look_s = max(look_s, nextafter(tick_s, INF))  # the tick itself comes after what ends with it
+        if look_s < self.pending_s:
+            self.pending_s = look_s
+            heappush(agenda, (look_s, self.index))
 
     def uncontended_s(self) -> float:
         """Seconds that the batch which ends now would have taken alone, on the quotas it had."""
@@ -111,11 +134,16 @@ class ServingInstance:
         resident = self.residents[0]
         share, quota = resident.share, resident.quota
         seconds = self.latency.seconds(self.count, share)
+        if share == quota and not resident.delay_s:
+            self.period_s = self.alone_s = self.units * seconds
+            return
+        self.contended = True
         self.period_s = self.units * (seconds + self.launches * resident.delay_s)
-        self.alone_s = self.units * (seconds if share == quota else self.latency.seconds(self.count, quota))
+        self.alone_s = self.units * self.latency.seconds(self.count, quota)
 
     def _set_period_of_stages(self) -> None:
         seconds, count = self.latency.seconds, self.count
+        self.contended = True
         period_s = alone_s = 0.0
         for stage in self.residents:
             period_s += stage.part * (seconds(count, stage.share) + self.launches * stage.delay_s)

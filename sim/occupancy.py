@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from policies import Launch
 from policies.books import ClusterBooks
@@ -13,10 +13,18 @@ from sim.gpu import Gpu
 class Occupancy:
     """Records a row for every GPU whose allocation changes, and the final one of each used GPU."""
 
-    def __init__(self, books: ClusterBooks, gpus: Sequence[Gpu], recorder: TableSink) -> None:
+    def __init__(
+        self,
+        books: ClusterBooks,
+        gpus: Sequence[Gpu],
+        recorder: TableSink,
+        *,
+        before_record: Callable[[Gpu, float], None] | None = None,
+    ) -> None:
         self._books = books
         self._gpus = gpus
         self._recorder = recorder
+        self._before_record = before_record
         self._needs: dict[int, dict[int, float]] = {}
         """For each used GPU, the profiled request of each instance on it."""
 
@@ -39,6 +47,8 @@ class Occupancy:
 
     def _record(self, gpu: int, now_s: float) -> None:
         books = self._books
+        if self._before_record is not None:
+            self._before_record(self._gpus[gpu], now_s)
         self._recorder.gpu(
             time_s=now_s,
             gpu=gpu,

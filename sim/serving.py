@@ -88,17 +88,16 @@ class Serving:
             if not count:
                 break
             instance = function.idle.pop() if self._newest_first else function.idle.popleft()
-            agenda = self._agenda
+            vertical, agenda = self._vertical, self._agenda
             for resident in instance.residents:
                 gpu = resident.gpu
-                resident.active = True
-                gpu.switch(gpu.mask | resident.bit, now_s, agenda)
-                if resident.idle and gpu.watched:
-                    self._vertical.ask(gpu, now_s)
-            first = function.cursor
-            function.cursor = first + count
-            units = self._tokens(function, first, count) if function.is_llm else 1
-            instance.begin(first, count, units, now_s, agenda)
+                if gpu.watched:
+                    vertical.before_waking(gpu, now_s)
+                    gpu.wake(resident, now_s, agenda)
+                    vertical.after_waking(gpu, resident, now_s)
+                else:
+                    gpu.wake(resident, now_s, agenda)
+            self._begin(instance, count, now_s)
         if not function.idle and not function.live and function.cursor < function.end:
             self._wake(function, now_s)
         self.arm(function, now_s)
@@ -108,17 +107,22 @@ class Serving:
         instance = self.instances[index]
         if now_s != instance.pending_s:
             return
+        gpu = instance.residents[0].gpu
+        if not gpu.eager and now_s > gpu.look_s:
+            self._vertical.catch_up(gpu, now_s)
         finish_s = instance.finish_s
         if finish_s > now_s:
             instance.pending_s = finish_s
             heappush(self._agenda, (finish_s, index))
+            if not gpu.eager:
+                self._vertical.look_ahead(gpu, now_s)
             return
         instance.pending_s = INF
         function = instance.function
         first, count = instance.first, instance.count
         self.rows += _pack(function.index, index, first, count, instance.start_s, now_s)
         residents = instance.residents
-        if residents[0].gpu.watched or len(residents) > 1:
+        if gpu.watched or len(residents) > 1:
             self._vertical.cycle(instance, now_s)
         if self._adapts:
             # The mean arrival of a batch is taken as the middle of its first and last: a statistic for a
@@ -129,27 +133,33 @@ class Serving:
         if not instance.draining:
             count = self._take(function, now_s)
             if count:
-                first = function.cursor
-                function.cursor = first + count
-                units = self._tokens(function, first, count) if function.is_llm else 1
-                instance.begin(first, count, units, now_s, self._agenda)
+                self._begin(instance, count, now_s)
                 return
         instance.running = False
         instance.finish_s = INF
         instance.idle_since_s = now_s
         for resident in residents:
             gpu = resident.gpu
-            resident.active = False
-            resident.last_active_s = now_s
-            gpu.switch(gpu.mask & ~resident.bit, now_s, self._agenda)
-            if gpu.watched and gpu.idle_check_s == INF:
-                self._vertical.watch_for_idleness(gpu)
+            gpu.rest(resident, now_s, self._agenda)
+            if gpu.watched:
+                self._vertical.after_resting(gpu, now_s)
         if instance.draining:
             self._drained(instance, now_s)
             return
         function.idle.append(instance)
         if function.armed_s == INF:
             self.arm(function, now_s)
+
+    def _begin(self, instance: ServingInstance, count: int, now_s: float) -> None:
+        """Run the next `count` requests of its function on an instance whose residents are active."""
+        function = instance.function
+        first = function.cursor
+        function.cursor = first + count
+        units = self._tokens(function, first, count) if function.is_llm else 1
+        instance.begin(first, count, units, now_s, self._agenda)
+        gpu = instance.residents[0].gpu
+        if not gpu.eager and gpu.look_s < instance.finish_s:
+            self._vertical.look_ahead(gpu, now_s)
 
     def _arm_at(self, function: ServedFunction, close_s: float) -> None:
         if close_s != function.armed_s:

@@ -3,20 +3,24 @@
 A policy's decision is a pure function of what it is shown. Once its answer equals what holds already, the
 same view would get the same answer for ever, so the GPU is left alone until its view changes in a way that
 can matter: a resident came or went, became busy after an idle window or idle for one, or ended a cycle
-outside the calm band that the policy named. The next tick of the grid then decides. `every_tick` turns the
-skipping off; the outcome is the same, batch for batch.
+outside the calm band that the policy named. The next tick of the grid then decides.
+
+Where at most one resident of a GPU is active, the ticks need not even be on the agenda: nobody but that
+resident's batch can notice them. They lag, and are caught up with, in order and each at its own time,
+before anything else happens on the GPU. The batch is looked at no later than it could end on its limit.
+
+`every_tick` turns all of this off; the outcome is the same, batch for batch.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from heapq import heappush
 
 from policies.slots import Grant, VerticalPolicy
 from recording import TableSink
 from sim.agenda import IDLE, TICK
-from sim.gpu import INF, Agenda, Gpu
+from sim.gpu import INF, Agenda, Gpu, Resident
 from sim.instances import ServingInstance
 
 
@@ -35,34 +39,122 @@ class VerticalLoop:
         self._policy = policy
         self._tick_s = policy.tick_s or INF
         self._window_s = policy.window_s
+        self._contention_only = policy.cycle_baseline == "uncontended"
         self._gpus = gpus
         self._agenda = agenda
         self._recorder = recorder
         self._every_tick = every_tick
+        self._lags = (
+            not every_tick and not recorder.records_quotas
+        )  # rows of quotas come in the order of time
 
     def residents_changed(self, gpu: Gpu, now_s: float, *, after: bool) -> None:
         """Take note that a resident came or went.
 
         `after` says that the ticks of this instant have been already; the next one is a period later.
         """
-        if self._policy.tick_s is not None:
-            gpu.watched = len(gpu.residents) > 1
-            if gpu.residents:
-                self.ask(gpu, now_s, after=after)
+        if self._policy.tick_s is None:
+            return
+        gpu.watched = len(gpu.residents) > 1
+        gpu.may_lag = (
+            self._lags and gpu.watched and all(r.slo_sensitive and r.part == 1.0 for r in gpu.residents)
+        )
+        gpu.eager = not gpu.may_lag or bool(gpu.mask & (gpu.mask - 1))
+        gpu.look_s = 0.0
+        if gpu.residents:
+            self.ask(gpu, now_s, after=after)
+            if gpu.eager:
+                self.resume(gpu)
+            else:
+                self.look_ahead(gpu, now_s)
 
     def ask(self, gpu: Gpu, now_s: float, *, after: bool = False) -> None:
         """Have the policy decide at the first tick of the grid from `now_s` on, or after it."""
-        tick = math.floor(now_s / self._tick_s)
+        time_s = self._grid(now_s, after=after)
+        if time_s < gpu.tick_at_s:
+            gpu.tick_at_s = time_s
+            if gpu.eager:
+                heappush(self._agenda, (time_s, TICK + gpu.index))
+            elif time_s < gpu.look_s:
+                gpu.look_s = time_s
+
+    def resume(self, gpu: Gpu) -> None:
+        """Put the next tick of a GPU on the agenda, now that others may notice it."""
+        if gpu.tick_at_s < INF:
+            heappush(self._agenda, (gpu.tick_at_s, TICK + gpu.index))
+        self.watch_for_idleness(gpu)
+
+    def catch_up(self, gpu: Gpu, now_s: float, *, through: bool = False) -> None:
+        """Decide on the ticks that lag before `now_s`, or through it, in their order."""
+        if gpu.eager:
+            return
+        while True:
+            gpu.look_s = time_s = min(gpu.tick_at_s, self._next_flip_s(gpu))
+            if time_s > now_s or (time_s == now_s and not through):
+                return
+            self._decide(gpu, time_s)
+
+    def before_waking(self, gpu: Gpu, now_s: float) -> None:
+        """Catch up before a resident becomes active."""
+        if not gpu.eager and now_s > gpu.look_s:
+            self.catch_up(gpu, now_s)
+
+    def after_waking(self, gpu: Gpu, resident: Resident, now_s: float) -> None:
+        """Ask for a decision if the resident was idle; put ticks on the agenda if it is not the only active
+        one.
+        """
+        if resident.idle:
+            self.ask(gpu, now_s)
+        if gpu.may_lag and gpu.eager:
+            self.resume(gpu)
+
+    def after_resting(self, gpu: Gpu, now_s: float) -> None:
+        """Arrange to find out when the resident that became inactive is idle."""
+        if not gpu.eager:
+            idle_s = now_s + self._window_s
+            if gpu.mask:  # another batch is left alone: its ticks lag from now on
+                gpu.look_s = 0.0
+                self.look_ahead(gpu, now_s)
+            elif idle_s < gpu.look_s:
+                gpu.look_s = idle_s
+        elif gpu.idle_check_s == INF:
+            self.watch_for_idleness(gpu)
+
+    def look_ahead(self, gpu: Gpu, now_s: float) -> None:
+        """Have the one active batch looked at no later than it could end if a tick that lags raises its
+        quota.
+        """
+        for resident in gpu.residents:
+            if resident.active and isinstance(resident.owner, ServingInstance):
+                tick_s = min(gpu.tick_at_s, self._next_flip_s(gpu))
+                resident.owner.expect_by(tick_s, self._agenda)
+
+    def _grid(self, now_s: float, *, after: bool) -> float:
+        """The first tick from `now_s` on, or after it."""
+        tick = int(now_s / self._tick_s)
         time_s = tick * self._tick_s
         while time_s < now_s or (after and time_s <= now_s):
             tick += 1
             time_s = tick * self._tick_s
-        if time_s < gpu.tick_at_s:
-            gpu.tick_at_s = time_s
-            heappush(self._agenda, (time_s, TICK + gpu.index))
+        return time_s
+
+    def _next_flip_s(self, gpu: Gpu) -> float:
+        """Tick at which the first of the inactive residents will be found idle."""
+        first_s = INF
+        for resident in gpu.residents:
+            if not resident.active and not resident.idle and resident.last_active_s < first_s:
+                first_s = resident.last_active_s
+        return self._grid(first_s + self._window_s, after=False) if first_s < INF else INF
 
     def cycle(self, instance: ServingInstance, now_s: float) -> None:
         """Take note of a completed kernel launch cycle."""
+        if self._contention_only and not instance.contended:
+            resident = instance.residents[0]
+            resident.cycles += 1
+            resident.pressure = 1.0
+            if not resident.calm_low <= 1.0 < resident.calm_high:
+                self.ask(resident.gpu, now_s)
+            return
         cycle_s = (now_s - instance.start_s) / instance.units
         uncontended_s = instance.uncontended_s() / instance.units
         for resident in instance.residents:
@@ -73,10 +165,16 @@ class VerticalLoop:
                 self.ask(resident.gpu, now_s)
 
     def tick(self, index: int, now_s: float) -> None:
-        """Let the policy decide on a GPU."""
+        """Let the policy decide on a GPU whose tick was on the agenda."""
         gpu = self._gpus[index]
         if now_s != gpu.tick_at_s:
             return
+        self.catch_up(gpu, now_s)
+        if gpu.tick_at_s == now_s:
+            self._decide(gpu, now_s)
+
+    def _decide(self, gpu: Gpu, now_s: float) -> None:
+        """Let the policy decide on a GPU."""
         gpu.tick_at_s = INF
         residents = gpu.residents
         if not residents:
@@ -111,7 +209,8 @@ class VerticalLoop:
         gpu.memory = grant.memory
         if again:
             self.ask(gpu, now_s, after=True)
-        self.watch_for_idleness(gpu)
+        if gpu.eager:
+            self.watch_for_idleness(gpu)
 
     def _grant(self, gpu: Gpu, idle_mask: int, calm: bool) -> Grant:
         """Ask the policy, or remember what it said to the same view.
@@ -150,7 +249,7 @@ class VerticalLoop:
         if now_s != gpu.idle_check_s:
             return
         gpu.idle_check_s = INF
-        if not gpu.watched:
+        if not gpu.watched or not gpu.eager:
             return
         for resident in gpu.residents:
             if not resident.active and not resident.idle and resident.last_active_s + self._window_s <= now_s:

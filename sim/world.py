@@ -105,9 +105,11 @@ class World:
             )
             for index, spec in enumerate(deployment.functions)
         ]
-        self._occupancy = Occupancy(self._controller.books, self._gpus, recorder)
         self._vertical = VerticalLoop(
             system.vertical, self._gpus, self._agenda, recorder, every_tick=not skip_idle_ticks
+        )
+        self._occupancy = Occupancy(
+            self._controller.books, self._gpus, recorder, before_record=self._vertical.catch_up
         )
         self._serving = Serving(
             self._functions,
@@ -266,6 +268,7 @@ class World:
             resident.quota = self._first_quota(resident)
             if self._recorder.records_quotas:
                 self._recorder.quota(now_s, gpu.index, launch.instance, resident.quota)
+            self._vertical.catch_up(gpu, now_s, through=now_s > 0.0)
             gpu.set_residents([*gpu.residents, resident], now_s, self._agenda)
             self._vertical.residents_changed(gpu, now_s, after=now_s > 0.0)
             residents.append(resident)
@@ -317,6 +320,7 @@ class World:
     def _stand_up(self, residents: tuple[Resident, ...], now_s: float, *, after: bool) -> None:
         for resident in residents:
             gpu = resident.gpu
+            self._vertical.catch_up(gpu, now_s, through=after)
             gpu.set_residents([r for r in gpu.residents if r is not resident], now_s, self._agenda)
             self._vertical.residents_changed(gpu, now_s, after=after)
 

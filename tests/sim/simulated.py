@@ -18,7 +18,7 @@ from policies.start_up import FixedStartUp
 from policies.vertical import StaticQuota
 from profiles import GpuType, LatencySurface, ModelProfile, StartUp, StepCurve, TrainingProfile
 from recording import MemoryRecorder
-from recording.schema import BATCHES, GPUS, INSTANCES, TRAINING
+from recording.schema import BATCHES, GPUS, INSTANCES, QUOTAS, TRAINING
 from sim import Outcome, simulate
 
 GIB = 2**30
@@ -132,8 +132,12 @@ class Ran:
         starts, _ = self.starts_and_ends(function)
         return starts - self.deployment.arrivals[function][: len(starts)]
 
+    def quotas(self) -> str:
+        """Every quota that was recorded, for comparison."""
+        return repr(self.recorder.table(QUOTAS).to_pylist())
+
     def tables(self) -> bytes:
-        """Everything that was recorded, for comparison."""
+        """Everything else that was recorded, for comparison."""
         columns = (self.batches, self.instances, self.gpus, self.training)
         return repr([{name: column.tolist() for name, column in table.items()} for table in columns]).encode()
 

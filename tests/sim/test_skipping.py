@@ -92,7 +92,7 @@ def test_skipping_equals_asking_on_every_tick(
 ) -> None:
     """On contended random workloads every batch, launch, quota and training step is the same, to the bit."""
     functions, arrivals, gpus = workload
-    skipping, naive = (
+    naive, skipping, lagging = (
         run(
             functions,
             arrivals,
@@ -100,15 +100,13 @@ def test_skipping_equals_asking_on_every_tick(
             system=under(find_system(name)),
             gpus_per_node=gpus,
             skip_idle_ticks=skip,
-            quotas=True,
+            quotas=quotas,
         )
-        for skip in (True, False)
-    )
-    assert (
-        skipping.recorder.batch_chunks().__next__().tobytes()
-        == naive.recorder.batch_chunks().__next__().tobytes()
+        for skip, quotas in ((False, True), (True, True), (True, False))
     )
     assert skipping.tables() == naive.tables()
+    assert skipping.quotas() == naive.quotas()
+    assert lagging.tables() == naive.tables()
     assert skipping.outcome.events <= naive.outcome.events
 
 
@@ -139,7 +137,7 @@ def test_baselines_of_pressure_do_not_matter_to_skipping() -> None:
     for baseline in ("minimum", "batch-minimum"):
         system = find_system("dilu").with_config({"vertical.cycle_baseline": baseline})
         skipping, naive = (
-            run(functions, arrivals, duration_s=20.0, system=system, skip_idle_ticks=skip, quotas=True)
+            run(functions, arrivals, duration_s=20.0, system=system, skip_idle_ticks=skip)
             for skip in (True, False)
         )
         assert skipping.tables() == naive.tables()
