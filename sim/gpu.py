@@ -122,6 +122,7 @@ class Gpu:
         "gated",
         "grants",
         "idle_check_s",
+        "idle_mask",
         "index",
         "look_s",
         "mask",
@@ -134,6 +135,7 @@ class Gpu:
         "settings_of",
         "share_in_use",
         "since_s",
+        "solo",
         "tick_at_s",
         "watched",
     )
@@ -155,8 +157,12 @@ class Gpu:
         self.share_in_use = 0.0
         self.since_s = 0.0
         self.active_share_s = 0.0
+        self.solo: Resident | None = None
+        """The only active resident, where ticks lag."""
         self.tick_at_s = INF
         self.idle_check_s = INF
+        self.idle_mask = 0
+        """Bits of the residents that were idle at the latest decision."""
         self.watched = False
         """The vertical policy looks at it: it has one that ticks, and several residents."""
         self.may_lag = False
@@ -170,30 +176,42 @@ class Gpu:
         """Make a resident active."""
         resident.active = True
         if self.mask:
-            self.eager = True
             self.switch(self.mask | resident.bit, now_s, agenda)
+            self.eager = True
+            self.solo = None
             return
         # Alone: what `contention` says of one resident, without asking it.
-        self.eager = not self.may_lag
         self.mask = resident.bit
         self.since_s = now_s
         resident.share = quota = resident.quota
         resident.delay_s = 0.0
         self.share_in_use = resident.part * quota
+        self.eager = not self.may_lag
+        self.solo = resident
 
     def rest(self, resident: Resident, now_s: float, agenda: Agenda) -> None:
         """Make a resident inactive."""
         resident.active = False
         resident.last_active_s = now_s
         mask = self.mask & ~resident.bit
-        self.eager = not self.may_lag or bool(mask & (mask - 1))
         if mask:
             self.switch(mask, now_s, agenda)
+            self.set_eagerness()
             return
         self.active_share_s += self.share_in_use * (now_s - self.since_s)
         self.since_s = now_s
         self.mask = 0
         self.share_in_use = 0.0
+        self.eager = not self.may_lag
+        self.solo = None
+
+    def set_eagerness(self) -> None:
+        """Find out whether ticks may lag now: whether at most one resident is active."""
+        crowded = bool(self.mask & (self.mask - 1))
+        self.eager = not self.may_lag or crowded
+        self.solo = None
+        if self.mask and not crowded:
+            self.solo = next(r for r in self.residents if r.bit == self.mask)
 
     def switch(self, mask: int, now_s: float, agenda: Agenda) -> None:
         """Make `mask` the set of active residents and re-time those for whom that changes anything."""
@@ -226,6 +244,17 @@ class Gpu:
         self.settings = settings
         if self.mask:
             self.switch(self.mask, now_s, agenda)
+
+    def raise_solo(self, quota: float, now_s: float, agenda: Agenda) -> None:
+        """Change the quota of the only active resident; `requote` has to make it known afterwards."""
+        resident = self.solo
+        if resident is None or resident.quota == quota:
+            return
+        self.active_share_s += self.share_in_use * (now_s - self.since_s)
+        self.since_s = now_s
+        resident.quota = resident.share = quota
+        self.share_in_use = resident.part * quota
+        resident.owner.retime(now_s, agenda)
 
     def set_residents(self, residents: list[Resident], now_s: float, agenda: Agenda) -> None:
         """Change who sits here."""

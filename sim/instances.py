@@ -112,8 +112,6 @@ class ServingInstance:
         """Have this batch looked at no later than it could end if a tick at `tick_s` raised its quota to
         the limit.
         """
-        if tick_s >= self.finish_s:
-            return
         remaining = self.remaining - (tick_s - self.since_s) / self.period_s
         fastest_s = self.units * self.latency.seconds(self.count, self.residents[0].limit)
         look_s = tick_s + max(0.0, remaining) * fastest_s - ROUNDING_S

@@ -66,7 +66,7 @@ class Serving:
             return
         arrivals = function.arrivals
         oldest_s = arrivals[cursor]
-        if self._adapts and max(oldest_s, now_s) >= function.rule_until_s:
+        if self._adapts and (now_s if now_s > oldest_s else oldest_s) >= function.rule_until_s:
             if oldest_s > now_s:
                 self._arm_at(function, oldest_s)  # the rule of that second is not known yet
                 return
@@ -75,7 +75,11 @@ class Serving:
         full = cursor + function.max_batch - 1
         if full < function.end and arrivals[full] < close_s:
             close_s = arrivals[full]
-        self._arm_at(function, close_s if close_s > now_s else now_s)
+        if close_s < now_s:
+            close_s = now_s
+        if close_s != function.armed_s:
+            function.armed_s = close_s
+            heappush(self._agenda, (close_s, CLOSE + function.index))
 
     def close(self, index: int, now_s: float) -> None:
         """Close the next batch of a function and give it to an idle instance."""
@@ -115,7 +119,7 @@ class Serving:
             instance.pending_s = finish_s
             heappush(self._agenda, (finish_s, index))
             if not gpu.eager:
-                self._vertical.look_ahead(gpu, now_s)
+                self._vertical.look_ahead(gpu)
             return
         instance.pending_s = INF
         function = instance.function
@@ -124,13 +128,14 @@ class Serving:
         residents = instance.residents
         if gpu.watched or len(residents) > 1:
             self._vertical.cycle(instance, now_s)
+        arrivals = function.arrivals
         if self._adapts:
             # The mean arrival of a batch is taken as the middle of its first and last: a statistic for a
             # waiting time.
-            arrivals = function.arrivals
             function.latency_sum_s += count * (now_s - 0.5 * (arrivals[first] + arrivals[first + count - 1]))
             function.latency_count += count
-        if not instance.draining:
+        cursor = function.cursor
+        if cursor < function.end and arrivals[cursor] <= now_s and not instance.draining:
             count = self._take(function, now_s)
             if count:
                 self._begin(instance, count, now_s)
@@ -159,7 +164,7 @@ class Serving:
         instance.begin(first, count, units, now_s, self._agenda)
         gpu = instance.residents[0].gpu
         if not gpu.eager and gpu.look_s < instance.finish_s:
-            self._vertical.look_ahead(gpu, now_s)
+            self._vertical.look_ahead(gpu)
 
     def _arm_at(self, function: ServedFunction, close_s: float) -> None:
         if close_s != function.armed_s:

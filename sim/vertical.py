@@ -44,9 +44,8 @@ class VerticalLoop:
         self._agenda = agenda
         self._recorder = recorder
         self._every_tick = every_tick
-        self._lags = (
-            not every_tick and not recorder.records_quotas
-        )  # rows of quotas come in the order of time
+        # Rows of quotas come in the order of time, so that recording them forbids lagging.
+        self._lags = not every_tick and not recorder.records_quotas
 
     def residents_changed(self, gpu: Gpu, now_s: float, *, after: bool) -> None:
         """Take note that a resident came or went.
@@ -59,14 +58,14 @@ class VerticalLoop:
         gpu.may_lag = (
             self._lags and gpu.watched and all(r.slo_sensitive and r.part == 1.0 for r in gpu.residents)
         )
-        gpu.eager = not gpu.may_lag or bool(gpu.mask & (gpu.mask - 1))
+        gpu.set_eagerness()
         gpu.look_s = 0.0
         if gpu.residents:
             self.ask(gpu, now_s, after=after)
             if gpu.eager:
                 self.resume(gpu)
             else:
-                self.look_ahead(gpu, now_s)
+                self.look_ahead(gpu)
 
     def ask(self, gpu: Gpu, now_s: float, *, after: bool = False) -> None:
         """Have the policy decide at the first tick of the grid from `now_s` on, or after it."""
@@ -89,10 +88,37 @@ class VerticalLoop:
         if gpu.eager:
             return
         while True:
-            gpu.look_s = time_s = min(gpu.tick_at_s, self._next_flip_s(gpu))
+            flip_s = self._next_flip_s(gpu)
+            gpu.look_s = time_s = gpu.tick_at_s if gpu.tick_at_s < flip_s else flip_s
             if time_s > now_s or (time_s == now_s and not through):
                 return
             self._decide(gpu, time_s)
+            if gpu.tick_at_s < now_s and not gpu.memory:
+                self._ride(gpu, min(now_s, self._next_flip_s(gpu)))
+
+    def _ride(self, gpu: Gpu, until_s: float) -> None:
+        """Follow remembered grants, each of which is only due to the one before: a ramp."""
+        tick_s, grants, idle_mask = self._tick_s, gpu.grants, gpu.idle_mask
+        quotas, last = gpu.quotas, None
+        tick = round(gpu.tick_at_s / tick_s)
+        position = -1 if gpu.solo is None else gpu.residents.index(gpu.solo)
+        time_s = tick * tick_s
+        while time_s < until_s:
+            grant = grants.get((quotas, idle_mask))
+            if grant is None or grant.memory or grant.calm != gpu.calm:
+                break
+            last = grant
+            if position >= 0:
+                gpu.raise_solo(grant.quotas[position], time_s, self._agenda)
+            if grant.settled or grant.quotas == quotas:
+                time_s = INF
+                break
+            quotas = grant.quotas
+            tick += 1
+            time_s = tick * tick_s
+        if last is not None:
+            gpu.requote(last.quotas, gpu.since_s, self._agenda)
+            gpu.tick_at_s = time_s
 
     def before_waking(self, gpu: Gpu, now_s: float) -> None:
         """Catch up before a resident becomes active."""
@@ -100,9 +126,7 @@ class VerticalLoop:
             self.catch_up(gpu, now_s)
 
     def after_waking(self, gpu: Gpu, resident: Resident, now_s: float) -> None:
-        """Ask for a decision if the resident was idle; put ticks on the agenda if it is not the only active
-        one.
-        """
+        """Ask for a decision if the resident was idle; its ticks are on the agenda unless it is alone."""
         if resident.idle:
             self.ask(gpu, now_s)
         if gpu.may_lag and gpu.eager:
@@ -114,20 +138,18 @@ class VerticalLoop:
             idle_s = now_s + self._window_s
             if gpu.mask:  # another batch is left alone: its ticks lag from now on
                 gpu.look_s = 0.0
-                self.look_ahead(gpu, now_s)
+                self.look_ahead(gpu)
             elif idle_s < gpu.look_s:
                 gpu.look_s = idle_s
         elif gpu.idle_check_s == INF:
             self.watch_for_idleness(gpu)
 
-    def look_ahead(self, gpu: Gpu, now_s: float) -> None:
-        """Have the one active batch looked at no later than it could end if a tick that lags raises its
-        quota.
-        """
-        for resident in gpu.residents:
-            if resident.active and isinstance(resident.owner, ServingInstance):
-                tick_s = min(gpu.tick_at_s, self._next_flip_s(gpu))
-                resident.owner.expect_by(tick_s, self._agenda)
+    def look_ahead(self, gpu: Gpu) -> None:
+        """Look at the one active batch no later than it could end if a tick that lags raises its quota."""
+        if gpu.solo is not None and isinstance(gpu.solo.owner, ServingInstance):
+            tick_s = min(gpu.tick_at_s, self._next_flip_s(gpu))
+            if tick_s < gpu.solo.owner.finish_s:
+                gpu.solo.owner.expect_by(tick_s, self._agenda)
 
     def _grid(self, now_s: float, *, after: bool) -> float:
         """The first tick from `now_s` on, or after it."""
@@ -192,6 +214,7 @@ class VerticalLoop:
                 idle_mask |= resident.bit
             if not resident.calm_low <= resident.pressure < resident.calm_high:
                 calm = False
+        gpu.idle_mask = idle_mask
         grant = self._grant(gpu, idle_mask, calm)
         if grant.calm is not gpu.calm:
             gpu.calm = grant.calm
