@@ -104,6 +104,12 @@ class ServedFunction:
         """Requests that have arrived by `now_s` and are in no batch yet."""
         return bisect_right(self.arrivals, self.now_s, self.cursor, self.end) - self.cursor
 
+    def longest_answer(self, first: int, count: int) -> int:
+        """Output tokens of the longest answer of a batch: its iterations under static batching."""
+        if self.tokens is None:
+            return self.spec.output_tokens
+        return max(1, max(self.tokens[first : first + count]))
+
     def rates(self, seconds: int) -> NDArray[np.int64]:
         """Arrivals in each of the last whole seconds since the last scaling action, oldest first."""
         now = math.floor(self.now_s)

@@ -133,6 +133,7 @@ class Gpu:
         "residents",
         "settings",
         "settings_of",
+        "settings_quotas",
         "share_in_use",
         "since_s",
         "solo",
@@ -152,7 +153,8 @@ class Gpu:
         """Decisions on these residents while all were calm, by quotas and mask of the idle ones."""
         self.settings_of: dict[tuple[float, ...], dict[int, Setting]] = {}
         self.settings: dict[int, Setting] = {}
-        """Those of the present quotas, by mask."""
+        self.settings_quotas: tuple[float, ...] = ()
+        """Those of one tuple of quotas, by mask, and which; looked up when several residents are active."""
         self.mask = 0
         self.share_in_use = 0.0
         self.since_s = 0.0
@@ -218,6 +220,8 @@ class Gpu:
         self.active_share_s += self.share_in_use * (now_s - self.since_s)
         self.since_s = now_s
         self.mask = mask
+        if self.settings_quotas is not self.quotas:
+            self._find_settings()
         setting = self.settings.get(mask)
         if setting is None:
             active = [r for r in self.residents if r.bit & mask]
@@ -230,23 +234,26 @@ class Gpu:
                 resident.delay_s = delay_s
                 resident.owner.retime(now_s, agenda)
 
+    def _find_settings(self) -> None:
+        if len(self.settings_of) > MANY_QUOTAS:
+            self.settings_of.clear()
+            self.grants.clear()
+        self.settings = self.settings_of.setdefault(self.quotas, {})
+        self.settings_quotas = self.quotas
+
     def requote(self, quotas: tuple[float, ...], now_s: float, agenda: Agenda) -> None:
         """Give the residents these quotas."""
         self.quotas = quotas
         for resident, quota in zip(self.residents, quotas, strict=True):
-            resident.quota = quota
-        if len(self.settings_of) > MANY_QUOTAS:
-            self.settings_of.clear()
-            self.grants.clear()
-        settings = self.settings_of.get(quotas)
-        if settings is None:
-            settings = self.settings_of[quotas] = {}
-        self.settings = settings
-        if self.mask:
+            if resident.quota != quota:
+                if resident is self.solo:
+                    self.raise_solo(quota, now_s, agenda)
+                resident.quota = quota
+        if self.solo is None and self.mask:
             self.switch(self.mask, now_s, agenda)
 
     def raise_solo(self, quota: float, now_s: float, agenda: Agenda) -> None:
-        """Change the quota of the only active resident; `requote` has to make it known afterwards."""
+        """Change the quota of the only active resident; `quotas` is to be brought up to date afterwards."""
         resident = self.solo
         if resident is None or resident.quota == quota:
             return
@@ -268,7 +275,7 @@ class Gpu:
         self.grants.clear()
         self.calm = ()
         self.quotas = tuple(resident.quota for resident in residents)
-        self.settings = self.settings_of[self.quotas] = {}
+        self.settings_quotas = ()
         self.switch(mask, now_s, agenda)
 
     def active_share_until(self, now_s: float) -> float:

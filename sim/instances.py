@@ -6,7 +6,7 @@ from heapq import heappush
 from math import nextafter
 
 from policies import Launch
-from profiles import LatencySurface, StepCurve
+from profiles import StepCurve
 from sim.agenda import JOB
 from sim.functions import ServedFunction
 from sim.gpu import INF, Agenda, Resident
@@ -34,7 +34,6 @@ class ServingInstance:
         "function",
         "idle_since_s",
         "index",
-        "latency",
         "launch",
         "launch_s",
         "launches",
@@ -42,8 +41,10 @@ class ServingInstance:
         "period_s",
         "ready_s",
         "remaining",
+        "resident",
         "residents",
         "running",
+        "seconds",
         "since_s",
         "start_s",
         "units",
@@ -55,9 +56,11 @@ class ServingInstance:
         self.function = function
         self.launch_s = launch_s
         self.ready_s: float | None = None
-        self.latency: LatencySurface = function.spec.model.latency
+        self.seconds = function.spec.model.latency.seconds
         self.launches = function.spec.model.launches
         self.residents: tuple[Resident, ...] = ()
+        self.resident: Resident | None = None
+        """The only one, unless the model is split."""
         self.running = False
         self.draining = False
         self.first = 0
@@ -76,18 +79,26 @@ class ServingInstance:
         """Time of the agenda entry that will look at this batch; other entries are stale."""
         self.idle_since_s = 0.0
 
-    def begin(self, first: int, count: int, units: int, now_s: float, agenda: Agenda) -> None:
-        """Run a batch; the residents are active and know their shares."""
-        self.first = first
+    def begin(self, count: int, now_s: float, agenda: Agenda) -> None:
+        """Run the next `count` requests of the function; the residents are active and know their shares."""
+        function = self.function
+        self.first = first = function.cursor
+        function.cursor = first + count
         self.count = count
-        self.units = units
+        if function.is_llm:
+            self.units = function.longest_answer(first, count)
         self.start_s = self.since_s = now_s
         self.remaining = 1.0
         self.alone_so_far_s = 0.0
         self.contended = False
         self.running = True
-        self._set_period()
-        self.finish_s = self.pending_s = finish_s = now_s + self.period_s
+        resident = self.resident
+        if resident is not None and resident.share == resident.quota and not resident.delay_s:
+            self.period_s = self.alone_s = period_s = self.units * self.seconds(count, resident.share)
+        else:
+            self._set_period()
+            period_s = self.period_s
+        self.finish_s = self.pending_s = finish_s = now_s + period_s
         heappush(agenda, (finish_s, self.index))
 
     def retime(self, now_s: float, agenda: Agenda) -> None:
@@ -113,7 +124,7 @@ class ServingInstance:
         the limit.
         """
         remaining = self.remaining - (tick_s - self.since_s) / self.period_s
-        fastest_s = self.units * self.latency.seconds(self.count, self.residents[0].limit)
+        fastest_s = self.units * self.seconds(self.count, self.residents[0].limit)
         look_s = tick_s + max(0.0, remaining) * fastest_s - ROUNDING_S
         look_s = max(look_s, nextafter(tick_s, INF))  # the tick itself comes after what ends with it
         if look_s < self.pending_s:
@@ -126,26 +137,14 @@ class ServingInstance:
 
     def _set_period(self) -> None:
         """Work out the seconds of the whole batch at the present shares, and alone on the present quotas."""
-        if len(self.residents) > 1:
-            self._set_period_of_stages()
-            return
-        resident = self.residents[0]
-        share, quota = resident.share, resident.quota
-        seconds = self.latency.seconds(self.count, share)
-        if share == quota and not resident.delay_s:
-            self.period_s = self.alone_s = self.units * seconds
-            return
-        self.contended = True
-        self.period_s = self.units * (seconds + self.launches * resident.delay_s)
-        self.alone_s = self.units * self.latency.seconds(self.count, quota)
-
-    def _set_period_of_stages(self) -> None:
-        seconds, count = self.latency.seconds, self.count
-        self.contended = True
+        count, seconds = self.count, self.seconds
         period_s = alone_s = 0.0
         for stage in self.residents:
-            period_s += stage.part * (seconds(count, stage.share) + self.launches * stage.delay_s)
-            alone_s += stage.part * seconds(count, stage.quota)
+            stage_s = seconds(count, stage.share)
+            undisturbed = stage.share == stage.quota and not stage.delay_s
+            alone_s += stage.part * (stage_s if undisturbed else seconds(count, stage.quota))
+            period_s += stage.part * (stage_s + self.launches * stage.delay_s)
+            self.contended = self.contended or not undisturbed
         self.period_s = self.units * period_s
         self.alone_s = self.units * alone_s
 

@@ -87,63 +87,76 @@ class Serving:
         if function is None or now_s != function.armed_s:
             return
         function.armed_s = INF
-        while function.idle:
+        idle, vertical, agenda = function.idle, self._vertical, self._agenda
+        while idle:
             count = self._take(function, now_s)
             if not count:
                 break
-            instance = function.idle.pop() if self._newest_first else function.idle.popleft()
-            vertical, agenda = self._vertical, self._agenda
+            instance = idle.pop() if self._newest_first else idle.popleft()
             for resident in instance.residents:
                 gpu = resident.gpu
                 if gpu.watched:
-                    vertical.before_waking(gpu, now_s)
+                    if not gpu.eager and now_s > gpu.look_s:
+                        vertical.catch_up(gpu, now_s)
                     gpu.wake(resident, now_s, agenda)
-                    vertical.after_waking(gpu, resident, now_s)
+                    if resident.idle:
+                        vertical.ask(gpu, now_s)
+                    if gpu.eager and gpu.may_lag:
+                        vertical.resume(gpu)
                 else:
                     gpu.wake(resident, now_s, agenda)
-            self._begin(instance, count, now_s)
-        if not function.idle and not function.live and function.cursor < function.end:
+            instance.begin(count, now_s, agenda)
+            gpu = instance.residents[0].gpu
+            if not gpu.eager and gpu.look_s < instance.finish_s:
+                vertical.look_ahead(gpu)
+        if idle:
+            self.arm(function, now_s)
+        elif not function.live and function.cursor < function.end:
             self._wake(function, now_s)
-        self.arm(function, now_s)
+            self.arm(function, now_s)
 
     def complete(self, index: int, now_s: float) -> None:
         """End the batch of an instance, and begin its next one if that is due."""
         instance = self.instances[index]
         if now_s != instance.pending_s:
             return
-        gpu = instance.residents[0].gpu
+        residents = instance.residents
+        gpu = residents[0].gpu
         if not gpu.eager and now_s > gpu.look_s:
             self._vertical.catch_up(gpu, now_s)
         finish_s = instance.finish_s
         if finish_s > now_s:
             instance.pending_s = finish_s
             heappush(self._agenda, (finish_s, index))
-            if not gpu.eager:
+            if not gpu.eager and gpu.look_s < finish_s:
                 self._vertical.look_ahead(gpu)
             return
-        instance.pending_s = INF
         function = instance.function
         first, count = instance.first, instance.count
         self.rows += _pack(function.index, index, first, count, instance.start_s, now_s)
-        residents = instance.residents
         if gpu.watched or len(residents) > 1:
             self._vertical.cycle(instance, now_s)
         arrivals = function.arrivals
         if self._adapts:
-            # The mean arrival of a batch is taken as the middle of its first and last: a statistic for a
-            # waiting time.
+            # The mean arrival of a batch is taken as the middle of its first and last: it only sets waits.
             function.latency_sum_s += count * (now_s - 0.5 * (arrivals[first] + arrivals[first + count - 1]))
             function.latency_count += count
         cursor = function.cursor
         if cursor < function.end and arrivals[cursor] <= now_s and not instance.draining:
             count = self._take(function, now_s)
             if count:
-                self._begin(instance, count, now_s)
+                instance.begin(count, now_s, self._agenda)
+                if not gpu.eager and gpu.look_s < instance.finish_s:
+                    self._vertical.look_ahead(gpu)
                 return
+        self._rest(instance, now_s)
+
+    def _rest(self, instance: ServingInstance, now_s: float) -> None:
+        """Have an instance whose batch has ended wait for the next, or leave if it drains."""
         instance.running = False
-        instance.finish_s = INF
+        instance.finish_s = instance.pending_s = INF
         instance.idle_since_s = now_s
-        for resident in residents:
+        for resident in instance.residents:
             gpu = resident.gpu
             gpu.rest(resident, now_s, self._agenda)
             if gpu.watched:
@@ -151,20 +164,10 @@ class Serving:
         if instance.draining:
             self._drained(instance, now_s)
             return
+        function = instance.function
         function.idle.append(instance)
         if function.armed_s == INF:
             self.arm(function, now_s)
-
-    def _begin(self, instance: ServingInstance, count: int, now_s: float) -> None:
-        """Run the next `count` requests of its function on an instance whose residents are active."""
-        function = instance.function
-        first = function.cursor
-        function.cursor = first + count
-        units = self._tokens(function, first, count) if function.is_llm else 1
-        instance.begin(first, count, units, now_s, self._agenda)
-        gpu = instance.residents[0].gpu
-        if not gpu.eager and gpu.look_s < instance.finish_s:
-            self._vertical.look_ahead(gpu)
 
     def _arm_at(self, function: ServedFunction, close_s: float) -> None:
         if close_s != function.armed_s:
@@ -199,13 +202,6 @@ class Serving:
         if not self._activate(function, now_s):
             self._drop(function, bisect_right(function.arrivals, now_s, function.cursor, function.end), now_s)
             function.retry_s = now_s + RETRY_S
-
-    @staticmethod
-    def _tokens(function: ServedFunction, first: int, count: int) -> int:
-        """Output tokens of the longest answer in a batch of an LLM: its iterations (static batching)."""
-        if function.tokens is None:
-            return function.spec.output_tokens
-        return max(1, max(function.tokens[first : first + count]))
 
     def _ask_for_rule(self, function: ServedFunction, now_s: float) -> None:
         """Ask the routing policy how batches close from now on."""

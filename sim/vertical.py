@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import heappush
 
-from policies.slots import Grant, VerticalPolicy
+from policies.slots import VerticalPolicy
 from recording import TableSink
 from sim.agenda import IDLE, TICK
-from sim.gpu import INF, Agenda, Gpu, Resident
+from sim.gpu import INF, Agenda, Gpu
 from sim.instances import ServingInstance
 
 
@@ -87,14 +87,15 @@ class VerticalLoop:
         """Decide on the ticks that lag before `now_s`, or through it, in their order."""
         if gpu.eager:
             return
+        flip_s = self._next_flip_s(gpu)
         while True:
-            flip_s = self._next_flip_s(gpu)
             gpu.look_s = time_s = gpu.tick_at_s if gpu.tick_at_s < flip_s else flip_s
             if time_s > now_s or (time_s == now_s and not through):
                 return
             self._decide(gpu, time_s)
+            flip_s = self._next_flip_s(gpu)
             if gpu.tick_at_s < now_s and not gpu.memory:
-                self._ride(gpu, min(now_s, self._next_flip_s(gpu)))
+                self._ride(gpu, now_s if now_s < flip_s else flip_s)
 
     def _ride(self, gpu: Gpu, until_s: float) -> None:
         """Follow remembered grants, each of which is only due to the one before: a ramp."""
@@ -119,18 +120,6 @@ class VerticalLoop:
         if last is not None:
             gpu.requote(last.quotas, gpu.since_s, self._agenda)
             gpu.tick_at_s = time_s
-
-    def before_waking(self, gpu: Gpu, now_s: float) -> None:
-        """Catch up before a resident becomes active."""
-        if not gpu.eager and now_s > gpu.look_s:
-            self.catch_up(gpu, now_s)
-
-    def after_waking(self, gpu: Gpu, resident: Resident, now_s: float) -> None:
-        """Ask for a decision if the resident was idle; its ticks are on the agenda unless it is alone."""
-        if resident.idle:
-            self.ask(gpu, now_s)
-        if gpu.may_lag and gpu.eager:
-            self.resume(gpu)
 
     def after_resting(self, gpu: Gpu, now_s: float) -> None:
         """Arrange to find out when the resident that became inactive is idle."""
@@ -215,8 +204,15 @@ class VerticalLoop:
             if not resident.calm_low <= resident.pressure < resident.calm_high:
                 calm = False
         gpu.idle_mask = idle_mask
-        grant = self._grant(gpu, idle_mask, calm)
-        if grant.calm is not gpu.calm:
+        if calm and not gpu.memory and not self._every_tick:
+            # All pressures are calm and cannot matter: quotas and idleness are the whole view.
+            key = (gpu.quotas, idle_mask)
+            grant = gpu.grants.get(key)
+            if grant is None:
+                grant = gpu.grants[key] = self._policy.decide(gpu)
+        else:
+            grant = self._policy.decide(gpu)
+        if grant.calm != gpu.calm:
             gpu.calm = grant.calm
             for resident, (low, high) in zip(residents, grant.calm, strict=True):
                 resident.calm_low, resident.calm_high = low, high
@@ -234,19 +230,6 @@ class VerticalLoop:
             self.ask(gpu, now_s, after=True)
         if gpu.eager:
             self.watch_for_idleness(gpu)
-
-    def _grant(self, gpu: Gpu, idle_mask: int, calm: bool) -> Grant:
-        """Ask the policy, or remember what it said to the same view.
-
-        While all pressures are calm they cannot matter, so quotas, idleness and memory are the whole view.
-        """
-        if not calm or gpu.memory or self._every_tick:
-            return self._policy.decide(gpu)
-        key = (gpu.quotas, idle_mask)
-        grant = gpu.grants.get(key)
-        if grant is None:
-            grant = gpu.grants[key] = self._policy.decide(gpu)
-        return grant
 
     def _record(self, gpu: Gpu, quotas: tuple[float, ...], now_s: float) -> None:
         for resident, quota in zip(gpu.residents, quotas, strict=True):

@@ -231,7 +231,8 @@ class World:
         if instance is not None:
             instance.ready_s = now_s
             wave_s = instance.function.spec.model.wave_s
-            instance.residents = self._sit_down(instance, instance.launch, wave_s, now_s)
+            instance.residents = residents = self._sit_down(instance, instance.launch, wave_s, now_s)
+            instance.resident = residents[0] if len(residents) == 1 else None
             self._serving.join(instance, now_s)
             return
         job = self._jobs.get(index)
