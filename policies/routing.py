@@ -11,13 +11,13 @@ from policies.slots import BatchRule, FunctionView
 class AdaptiveBatching:
     """The batching of the servers in Dilu's testbed, which all its systems share.
 
-    A batch waits `first_wait_s` at first. Then, each second with traffic: not at all worth mentioning
-    (`no_wait_s`) when requests come more seldom than they take (L < 1 / rate), else L / divisor, with L the
-    mean end-to-end latency of the last second.
+    A batch waits `first_wait_s` at first. Then, each second with traffic, it waits L / divisor, with L the mean
+    end-to-end latency of the last second; and `no_wait_s` when requests come more seldom than they take
+    (L < 1 / rate).
 
     Source: sigserverless/Dilu @1134655, the inference servers; the paper does not describe it. There a
     server takes its whole queue even beyond the batch size; here a batch never exceeds the size it was
-    profiled for.
+    profiled for. There `no_wait_s` is 10 us, at which nothing can be gathered either.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class AdaptiveBatching:
     """
 
     first_wait_s: float = 0.020
-    no_wait_s: float = 10e-6
+    no_wait_s: float = 0.0
     divisor: float = 10.0
     divisors: tuple[tuple[str, float], ...] = (
         ("bert-base", 6.0),

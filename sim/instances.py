@@ -120,9 +120,7 @@ class ServingInstance:
             heappush(agenda, (finish_s, self.index))
 
     def expect_by(self, tick_s: float, agenda: Agenda) -> None:
-        """Have this batch looked at no later than it could end if a tick at `tick_s` raised its quota to
-        the limit.
-        """
+        """Have this batch looked at no later than it could end were its quota the limit from `tick_s` on."""
         remaining = self.remaining - (tick_s - self.since_s) / self.period_s
         fastest_s = self.units * self.seconds(self.count, self.residents[0].limit)
         look_s = tick_s + max(0.0, remaining) * fastest_s - ROUNDING_S

@@ -102,7 +102,7 @@ class Serving:
                     if resident.idle:
                         vertical.ask(gpu, now_s)
                     if gpu.eager and gpu.may_lag:
-                        vertical.resume(gpu)
+                        vertical.resume(gpu, now_s)
                 else:
                     gpu.wake(resident, now_s, agenda)
             instance.begin(count, now_s, agenda)

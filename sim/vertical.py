@@ -63,7 +63,7 @@ class VerticalLoop:
         if gpu.residents:
             self.ask(gpu, now_s, after=after)
             if gpu.eager:
-                self.resume(gpu)
+                self._put_tick_on_agenda(gpu)  # which will watch for idleness, too
             else:
                 self.look_ahead(gpu)
 
@@ -77,11 +77,14 @@ class VerticalLoop:
             elif time_s < gpu.look_s:
                 gpu.look_s = time_s
 
-    def resume(self, gpu: Gpu) -> None:
-        """Put the next tick of a GPU on the agenda, now that others may notice it."""
+    def resume(self, gpu: Gpu, now_s: float) -> None:
+        """Put what lags of a GPU on the agenda, now that others may notice it."""
+        self._put_tick_on_agenda(gpu)
+        self.watch_for_idleness(gpu, now_s)
+
+    def _put_tick_on_agenda(self, gpu: Gpu) -> None:
         if gpu.tick_at_s < INF:
             heappush(self._agenda, (gpu.tick_at_s, TICK + gpu.index))
-        self.watch_for_idleness(gpu)
 
     def catch_up(self, gpu: Gpu, now_s: float, *, through: bool = False) -> None:
         """Decide on the ticks that lag before `now_s`, or through it, in their order."""
@@ -131,7 +134,7 @@ class VerticalLoop:
             elif idle_s < gpu.look_s:
                 gpu.look_s = idle_s
         elif gpu.idle_check_s == INF:
-            self.watch_for_idleness(gpu)
+            self.watch_for_idleness(gpu, now_s)
 
     def look_ahead(self, gpu: Gpu) -> None:
         """Look at the one active batch no later than it could end if a tick that lags raises its quota."""
@@ -229,14 +232,14 @@ class VerticalLoop:
         if again:
             self.ask(gpu, now_s, after=True)
         if gpu.eager:
-            self.watch_for_idleness(gpu)
+            self.watch_for_idleness(gpu, now_s)
 
     def _record(self, gpu: Gpu, quotas: tuple[float, ...], now_s: float) -> None:
         for resident, quota in zip(gpu.residents, quotas, strict=True):
             if quota != resident.quota:
                 self._recorder.quota(now_s, gpu.index, resident.instance, quota)
 
-    def watch_for_idleness(self, gpu: Gpu) -> None:
+    def watch_for_idleness(self, gpu: Gpu, now_s: float) -> None:
         """Arrange a look at the time when the first of the inactive residents will have become idle."""
         if not gpu.watched:
             return
@@ -244,7 +247,7 @@ class VerticalLoop:
         for resident in gpu.residents:
             if not resident.active and not resident.idle and resident.last_active_s < first_s:
                 first_s = resident.last_active_s
-        first_s += self._window_s
+        first_s = max(first_s + self._window_s, now_s)
         if first_s < gpu.idle_check_s:
             gpu.idle_check_s = first_s
             heappush(self._agenda, (first_s, IDLE + gpu.index))
@@ -261,4 +264,4 @@ class VerticalLoop:
             if not resident.active and not resident.idle and resident.last_active_s + self._window_s <= now_s:
                 self.ask(gpu, now_s)
                 return  # the tick looks for the next one
-        self.watch_for_idleness(gpu)
+        self.watch_for_idleness(gpu, now_s)

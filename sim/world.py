@@ -242,8 +242,7 @@ class World:
             job.ready_s = now_s
             job.residents = self._sit_down(job, job.launch, training.wave_s, now_s)
             for worker in job.residents:
-                worker.active = True
-                worker.gpu.switch(worker.gpu.mask | worker.bit, now_s, self._agenda)
+                worker.gpu.wake(worker, now_s, self._agenda)
             job.begin(now_s, self._agenda)
 
     def _sit_down(

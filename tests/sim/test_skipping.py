@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from simulated import NO_ARRIVALS, model, plain_system, run, serves, trains
 
 from policies import Function, Size, System, find_system
 from policies.start_up import FixedStartUp
+from sim.gpu import Gpu, contention
+from sim.vertical import VerticalLoop
 
 DURATION_S = 12.0
 
@@ -74,8 +77,6 @@ def contended(draw: st.DrawFn) -> tuple[list[Function], list[Any], int]:
 
 def under(system: System) -> System:
     """The system with launches that take a while but not for ever, and a scaler that acts within the test."""
-    import dataclasses
-
     changed = dataclasses.replace(system, start_up=FixedStartUp(0.7))
     if "horizontal.out_count" not in changed.describe() and hasattr(changed.horizontal, "out_count"):
         changed = changed.with_config(
@@ -107,7 +108,32 @@ def test_skipping_equals_asking_on_every_tick(
     assert skipping.tables() == naive.tables()
     assert skipping.quotas() == naive.quotas()
     assert lagging.tables() == naive.tables()
-    assert skipping.outcome.events <= naive.outcome.events
+
+
+@pytest.mark.parametrize("name", ["dilu", "dilu-reference"])
+@given(workload=contended())
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_shares_are_always_what_contention_says(
+    name: str, workload: tuple[list[Function], list[Any], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After every decision, each active resident has the share and delay of the law of contention."""
+    decide = VerticalLoop._decide
+    decisions = 0
+
+    def decide_and_check(loop: VerticalLoop, gpu: Gpu, now_s: float) -> None:
+        nonlocal decisions
+        decide(loop, gpu, now_s)
+        active = [resident for resident in gpu.residents if resident.active]
+        in_use, rows = contention(active, partitioned=gpu.partitioned, gated=gpu.gated)
+        assert gpu.share_in_use == pytest.approx(in_use)
+        for resident, share, delay_s in rows:
+            assert (resident.share, resident.delay_s) == pytest.approx((share, delay_s))
+        decisions += 1
+
+    monkeypatch.setattr(VerticalLoop, "_decide", decide_and_check)
+    functions, arrivals, gpus = workload
+    run(functions, arrivals, duration_s=DURATION_S, system=under(find_system(name)), gpus_per_node=gpus)
+    assert decisions
 
 
 def test_skipping_is_worth_it() -> None:
