@@ -1,19 +1,20 @@
 """Kernel launch cycles (KLC) and the pressure on them: T_cur / T_min (Dilu, ASPLOS 2025, section 3.4).
 
-The paper's T_min is the shortest cycle seen so far. That needs an uncontended cycle to have been seen, and
-it confounds contention with batch size and with the resident's own quota: a full batch at the request share
-is longer than a single request at the limit, whoever the neighbours are. Hence three baselines, by name:
+A cycle gets longer beside busy neighbours. It also gets longer with the batch and on a smaller quota, so what
+it is held against decides what pressure means. Three baselines, by name:
 
-``uncontended``
-    What the profile says this batch takes alone, on the quotas it had. Pressure is contention and nothing
-    else. The default.
+``minimum``
+    The shortest cycle seen: the paper's, and the reference code's. A full batch on the request share is
+    under pressure whoever the neighbours are, so that a burst, which fills batches, calls for the limit at
+    once. The default.
 ``batch-minimum``
     The shortest cycle seen for this batch size.
-``minimum``
-    The shortest cycle seen: the paper's, and the reference code's.
+``uncontended``
+    What the profile says this batch takes alone, on the quotas it had. Pressure is contention and nothing
+    else; bursts go unnoticed.
 
-The last two start from the profile rather than from nothing: beside training at full speed from the start, no
-uncontended cycle would ever be seen and the ratio would stay near 1.
+The first two start from the profile rather than from nothing: beside training at full speed from the start,
+no uncontended cycle would ever be seen and the ratio would stay near 1.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class CycleMeter:
         if self._baseline == "uncontended":
             return cycle_s / uncontended_s
         key = batch if self._baseline == "batch-minimum" else 0
-        shortest_s = min(self._shortest_s.get(key, uncontended_s), uncontended_s, cycle_s)
-        self._shortest_s[key] = shortest_s
+        shortest_s = self._shortest_s.get(key)
+        if shortest_s is None or uncontended_s < shortest_s or cycle_s < shortest_s:
+            self._shortest_s[key] = shortest_s = min(uncontended_s, cycle_s)
         return cycle_s / shortest_s

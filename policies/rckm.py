@@ -20,6 +20,10 @@ Where the paper is silent or not sound, this module does what follows.
   divides by the ratio; so does this.
 * T_cur is a measurement made once a cycle. Dividing by it every 5 ms would divide by the same one several
   times, so a cycle is charged once (`charge="cycle"`); `charge="tick"` repeats the division as written.
+* In CONTENTION training keeps its last quota. One EMERGENCY would then throttle it for as long as requests
+  keep coming, which is not what the paper measures (97 % of exclusive training throughput, Fig. 7). The
+  reference code lets it recover at healthy cycles; so does this (`recover="healthy"`; the paper's rule alone
+  is `"idle"`).
 * The scale-up line of an SLO-sensitive instance has no cap in the paper; it is capped at its limit.
 * Only the instance that raised EMERGENCY may end it. With several SLO-sensitive residents the gravest of
   their states holds, which says the same and does not depend on the order in which they are visited.
@@ -30,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nextafter
 from typing import Literal
 
 from policies.cycles import CycleBaseline
@@ -48,7 +53,7 @@ STATES = ("none", "recovery", "contention", "emergency")
 class Rckm:
     """The kernel manager as in the paper, with the reference code's constants.
 
-    Its memory are the cycles already charged, as pairs (instance, its number of cycles then).
+    Its memory are the cycles that already moved training, as pairs (instance, its number of cycles then).
 
     Attributes
     ----------
@@ -60,6 +65,9 @@ class Rckm:
         EMERGENCY above pressure 1 + eta: 0.6 and 0.3 (OVERFLOW_RATE_D 1.6 and _DLLM 1.3, RCKM.c).
     eta_increase
         Growth a tick in RECOVERY: 1.3 (INCREASE_FACTOR, RCKM.c).
+    recover, healthy, healthy_every
+        Throttled training grows again once everybody else is `idle` (paper), or also by eta_increase at every
+        5th cycle with a pressure below 1.2 (`healthy`; OVERFLOW_RATE_A, RCKM.c).
     floor
         Least quota of training: 0.01 (CONTROL_FACTOR, RCKM.c).
     charge
@@ -74,8 +82,11 @@ class Rckm:
     eta_violation_llm: float = 0.3
     eta_increase: float = 1.3
     floor: float = 0.01
+    recover: Literal["idle", "healthy"] = "healthy"
+    healthy: float = 1.2
+    healthy_every: int = 5
     charge: Literal["cycle", "tick"] = "cycle"
-    cycle_baseline: CycleBaseline = "uncontended"
+    cycle_baseline: CycleBaseline = "minimum"
     partitioned: bool = False
     gated: bool = True
 
@@ -90,42 +101,72 @@ class Rckm:
             return Grant((residents[0].limit,), (), (ALWAYS_CALM,), settled=True)
         states = self._states(residents)
         state = max(states)
-        charged = gpu.memory if isinstance(gpu.memory, tuple) else ()
-        violations: tuple[tuple[int, int], ...] = ()
-        divisor = 1.0
-        if state == EMERGENCY:
-            for resident, own in zip(residents, states, strict=True):
-                if own == EMERGENCY:
-                    cycle = (resident.instance, resident.cycles)
-                    violations = (*violations, cycle)
-                    if self.charge == "tick" or cycle not in charged:
-                        divisor = max(divisor, resident.pressure)
-        quotas, calm, settled = [], [], True
+        counted = gpu.memory if isinstance(gpu.memory, tuple) else ()
+        best_effort = NONE in states
+        telling: list[tuple[int, int]] = []
+        divisor, heals = 1.0, False
         for resident, own in zip(residents, states, strict=True):
-            limit = resident.limit
+            if not best_effort:
+                break  # nobody whose quota a cycle could move
+            cycle = (resident.instance, resident.cycles)
+            if own == EMERGENCY:
+                telling.append(cycle)
+                if self.charge == "tick" or cycle not in counted:
+                    divisor = max(divisor, resident.pressure)
+            elif own == CONTENTION and self._heals(resident):
+                telling.append(cycle)
+                heals = heals or cycle not in counted
+        quotas, settled = [], True
+        for resident, own in zip(residents, states, strict=True):
+            grown = min(resident.quota * self.eta_increase, resident.limit)
             if resident.slo_sensitive:
-                calm.append(NEVER_CALM if own == EMERGENCY else (-INF, self._violates_above(resident)))
                 if own == EMERGENCY:
-                    quota = limit
+                    quota = resident.limit
                 elif own == RECOVERY and not resident.idle:
-                    quota = min(resident.quota * self.eta_increase, limit)
-                    settled = settled and quota == limit
+                    quota = grown
+                    settled = settled and quota == resident.limit
                 else:
                     quota = resident.request
+            elif state == NONE:
+                quota = resident.limit
+            elif state == RECOVERY:
+                quota = grown
+                settled = settled and quota == resident.limit
+            elif state == EMERGENCY and divisor > 1.0:
+                quota = max(min(resident.request, resident.quota) / divisor, self.floor)
+                settled = settled and self.charge == "cycle"
+            elif state == CONTENTION and heals:
+                quota = grown
             else:
-                calm.append(ALWAYS_CALM)
-                if state == NONE:
-                    quota = limit
-                elif state == RECOVERY:
-                    quota = min(resident.quota * self.eta_increase, limit)
-                    settled = settled and quota == limit
-                elif divisor > 1.0:
-                    quota = max(min(resident.request, resident.quota) / divisor, self.floor)
-                    settled = settled and self.charge == "cycle"
-                else:
-                    quota = resident.quota
+                quota = resident.quota
             quotas.append(quota)
-        return Grant(tuple(quotas), violations, tuple(calm), settled)
+        throttled = best_effort and any(
+            not r.slo_sensitive and quota < r.limit for r, quota in zip(residents, quotas, strict=True)
+        )
+        calm = tuple(
+            self._calm(r, own, best_effort, throttled) for r, own in zip(residents, states, strict=True)
+        )
+        return Grant(tuple(quotas), tuple(telling), calm, settled)
+
+    def _calm(
+        self, resident: ResidentView, own: int, best_effort: bool, throttled: bool
+    ) -> tuple[float, float]:
+        """Band of pressures of cycles that move nothing: neither the resident's state nor any training."""
+        if not resident.slo_sensitive:
+            return ALWAYS_CALM
+        threshold = self._violates_above(resident)
+        if own == EMERGENCY:
+            return NEVER_CALM if best_effort else (nextafter(threshold, INF), INF)
+        return (self.healthy if throttled and self.recover == "healthy" else -INF, threshold)
+
+    def _heals(self, resident: ResidentView) -> bool:
+        """Whether the latest cycle lets throttled training recover."""
+        return (
+            self.recover == "healthy"
+            and resident.pressure < self.healthy
+            and resident.cycles > 0
+            and resident.cycles % self.healthy_every == 0
+        )
 
     def _states(self, residents: Sequence[ResidentView]) -> list[int]:
         """Each resident's own state; NONE for the best-effort ones."""

@@ -11,8 +11,8 @@ from policies.slots import BatchRule, FunctionView
 class AdaptiveBatching:
     """The batching of the servers in Dilu's testbed, which all its systems share.
 
-    A batch waits `first_wait_s` at first. Then, each second with traffic, it waits L / divisor, with L the mean
-    end-to-end latency of the last second; and `no_wait_s` when requests come more seldom than they take
+    A batch waits `first_wait_s` at first. Then, each second with traffic, it waits L / divisor, with L the
+    mean end-to-end latency of the last second; and `no_wait_s` when requests come more seldom than they take
     (L < 1 / rate).
 
     Source: sigserverless/Dilu @1134655, the inference servers; the paper does not describe it. There a

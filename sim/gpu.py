@@ -24,6 +24,7 @@ from policies.cycles import CycleMeter
 
 INF = float("inf")
 Agenda = list[tuple[float, int]]
+Calm = tuple[tuple[float, float], ...]
 
 MANY_QUOTAS = 256
 """Tuples of quotas whose consequences a GPU remembers; training that is throttled takes ever new ones."""
@@ -119,6 +120,7 @@ class Gpu:
         "active_share_s",
         "calm",
         "eager",
+        "first_tick_s",
         "gated",
         "grants",
         "idle_check_s",
@@ -148,9 +150,9 @@ class Gpu:
         self.residents: list[Resident] = []
         self.memory: object = None
         self.quotas: tuple[float, ...] = ()
-        self.calm: tuple[tuple[float, float], ...] = ()
-        self.grants: dict[tuple[tuple[float, ...], int], Grant] = {}
-        """Decisions on these residents while all were calm, by quotas and mask of the idle ones."""
+        self.calm: Calm = ()
+        self.grants: dict[tuple[tuple[float, ...], int, Calm], Grant] = {}
+        """Decisions on these residents while all were calm, by quotas, mask of the idle ones and bands."""
         self.settings_of: dict[tuple[float, ...], dict[int, Setting]] = {}
         self.settings: dict[int, Setting] = {}
         self.settings_quotas: tuple[float, ...] = ()
@@ -171,6 +173,8 @@ class Gpu:
         """Its ticks may be caught up with, as long as at most one resident is active (see `sim.vertical`)."""
         self.eager = True
         """Its ticks are on the agenda."""
+        self.first_tick_s = 0.0
+        """The first tick with the present residents."""
         self.look_s = 0.0
         """Where ticks lag: there is none to catch up with before this time."""
 

@@ -39,7 +39,6 @@ class VerticalLoop:
         self._policy = policy
         self._tick_s = policy.tick_s or INF
         self._window_s = policy.window_s
-        self._contention_only = policy.cycle_baseline == "uncontended"
         self._gpus = gpus
         self._agenda = agenda
         self._recorder = recorder
@@ -60,6 +59,7 @@ class VerticalLoop:
         )
         gpu.set_eagerness()
         gpu.look_s = 0.0
+        gpu.first_tick_s = self._grid(now_s, after=after)
         if gpu.residents:
             self.ask(gpu, now_s, after=after)
             if gpu.eager:
@@ -102,13 +102,16 @@ class VerticalLoop:
 
     def _ride(self, gpu: Gpu, until_s: float) -> None:
         """Follow remembered grants, each of which is only due to the one before: a ramp."""
+        for resident in gpu.residents:
+            if not resident.calm_low <= resident.pressure < resident.calm_high:
+                return
         tick_s, grants, idle_mask = self._tick_s, gpu.grants, gpu.idle_mask
         quotas, last = gpu.quotas, None
         tick = round(gpu.tick_at_s / tick_s)
         position = -1 if gpu.solo is None else gpu.residents.index(gpu.solo)
         time_s = tick * tick_s
         while time_s < until_s:
-            grant = grants.get((quotas, idle_mask))
+            grant = grants.get((quotas, idle_mask, gpu.calm))
             if grant is None or grant.memory or grant.calm != gpu.calm:
                 break
             last = grant
@@ -158,19 +161,14 @@ class VerticalLoop:
         for resident in gpu.residents:
             if not resident.active and not resident.idle and resident.last_active_s < first_s:
                 first_s = resident.last_active_s
-        return self._grid(first_s + self._window_s, after=False) if first_s < INF else INF
+        if first_s == INF:
+            return INF
+        return max(self._grid(first_s + self._window_s, after=False), gpu.first_tick_s)
 
     def cycle(self, instance: ServingInstance, now_s: float) -> None:
         """Take note of a completed kernel launch cycle."""
-        if self._contention_only and not instance.contended:
-            resident = instance.residents[0]
-            resident.cycles += 1
-            resident.pressure = 1.0
-            if not resident.calm_low <= 1.0 < resident.calm_high:
-                self.ask(resident.gpu, now_s)
-            return
         cycle_s = (now_s - instance.start_s) / instance.units
-        uncontended_s = instance.uncontended_s() / instance.units
+        uncontended_s = instance.uncontended_s() / instance.units if instance.contended else cycle_s
         for resident in instance.residents:
             pressure = resident.meter.pressure(cycle_s, instance.count, uncontended_s)
             resident.cycles += 1
@@ -208,8 +206,8 @@ class VerticalLoop:
                 calm = False
         gpu.idle_mask = idle_mask
         if calm and not gpu.memory and not self._every_tick:
-            # All pressures are calm and cannot matter: quotas and idleness are the whole view.
-            key = (gpu.quotas, idle_mask)
+            # All pressures are within their bands, so these, the quotas and idleness are the whole view.
+            key = (gpu.quotas, idle_mask, gpu.calm)
             grant = gpu.grants.get(key)
             if grant is None:
                 grant = gpu.grants[key] = self._policy.decide(gpu)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from simulated import NO_ARRIVALS, model, plain_system, run, serves, trains
 
@@ -17,6 +17,8 @@ from sim.gpu import Gpu, contention
 from sim.vertical import VerticalLoop
 
 DURATION_S = 12.0
+SEEK = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Without shrinking: thousands of arrival times do not get any clearer."""
 
 
 @st.composite
@@ -87,7 +89,7 @@ def under(system: System) -> System:
 
 @pytest.mark.parametrize("name", ["dilu", "dilu-reference", "infless+-r"])
 @given(workload=contended())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, phases=SEEK)
 def test_skipping_equals_asking_on_every_tick(
     name: str, workload: tuple[list[Function], list[Any], int]
 ) -> None:
@@ -112,7 +114,9 @@ def test_skipping_equals_asking_on_every_tick(
 
 @pytest.mark.parametrize("name", ["dilu", "dilu-reference"])
 @given(workload=contended())
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, phases=SEEK, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_shares_are_always_what_contention_says(
     name: str, workload: tuple[list[Function], list[Any], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
