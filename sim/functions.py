@@ -36,6 +36,7 @@ class ServedFunction:
         "idle",
         "index",
         "is_llm",
+        "known",
         "latency_count",
         "latency_s",
         "latency_sum_s",
@@ -89,6 +90,8 @@ class ServedFunction:
         self.wait_s = 0.0
         self.rule_until_s = -INF
         """Until when the batching rule stands; the routing policy is asked again after it."""
+        self.known = 0
+        """A request before which none arrived within the second before `now_s`."""
         self.armed_s = INF
         """Time of the agenda entry that will close the next batch; other entries are stale."""
         self.retry_s = -INF
@@ -121,8 +124,13 @@ class ServedFunction:
         now = int(self.now_s)
         if now < 1:
             return 0
-        first = bisect_left(self.arrivals, now - 1)
-        return bisect_left(self.arrivals, now, first) - first
+        arrivals, cursor = self.arrivals, self.cursor
+        # Most often no request waits from before this second, and few have come since the last question.
+        end = cursor if cursor < self.end and arrivals[cursor] >= now else self.end
+        last = bisect_left(arrivals, now, min(self.known, end), end)
+        first = bisect_left(arrivals, now - 1, min(self.known, last), last)
+        self.known = first
+        return last - first
 
     def history(self, seconds: int) -> NDArray[np.int64]:
         """Arrivals in each of the last whole seconds, oldest first."""
