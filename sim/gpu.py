@@ -267,6 +267,13 @@ class Gpu:
         self.share_in_use = resident.part * quota
         resident.owner.retime(now_s, agenda)
 
+    def ramp_solo(self, steps: list[tuple[float, float]]) -> None:
+        """Account for the share of the only active resident, which changes at each time to the quota."""
+        for time_s, quota in steps:
+            self.active_share_s += self.share_in_use * (time_s - self.since_s)
+            self.since_s = time_s
+            self.share_in_use = quota
+
     def set_residents(self, residents: list[Resident], now_s: float, agenda: Agenda) -> None:
         """Change who sits here."""
         self.residents = residents

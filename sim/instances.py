@@ -119,6 +119,20 @@ class ServingInstance:
             self.pending_s = finish_s
             heappush(agenda, (finish_s, self.index))
 
+    def ramp(self, steps: list[tuple[float, float]]) -> None:
+        """Re-time at each time, alone on the quota from then on; the agenda has its earliest end already."""
+        remaining, since_s, period_s = self.remaining, self.since_s, self.period_s
+        alone_so_far_s, alone_s = self.alone_so_far_s, self.alone_s
+        for time_s, quota in steps:
+            progress = min(remaining, (time_s - since_s) / period_s)
+            remaining -= progress
+            alone_so_far_s += progress * alone_s
+            since_s = time_s
+            period_s = alone_s = self.units * self.seconds(self.count, quota)
+        self.remaining, self.since_s, self.period_s = remaining, since_s, period_s
+        self.alone_so_far_s, self.alone_s = alone_so_far_s, alone_s
+        self.finish_s = since_s + remaining * period_s
+
     def expect_by(self, tick_s: float, agenda: Agenda) -> None:
         """Have this batch looked at no later than it could end were its quota the limit from `tick_s` on."""
         remaining = self.remaining - (tick_s - self.since_s) / self.period_s

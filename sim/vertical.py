@@ -105,27 +105,37 @@ class VerticalLoop:
         for resident in gpu.residents:
             if not resident.calm_low <= resident.pressure < resident.calm_high:
                 return
-        tick_s, grants, idle_mask = self._tick_s, gpu.grants, gpu.idle_mask
-        quotas, last = gpu.quotas, None
+        tick_s, grants, idle_mask, calm = self._tick_s, gpu.grants, gpu.idle_mask, gpu.calm
+        quotas = gpu.quotas
         tick = round(gpu.tick_at_s / tick_s)
-        position = -1 if gpu.solo is None else gpu.residents.index(gpu.solo)
         time_s = tick * tick_s
+        steps: list[tuple[float, tuple[float, ...]]] = []
         while time_s < until_s:
-            grant = grants.get((quotas, idle_mask, gpu.calm))
-            if grant is None or grant.memory or grant.calm != gpu.calm:
+            grant = grants.get((quotas, idle_mask, calm))
+            if grant is None or grant.memory or grant.calm != calm:
                 break
-            last = grant
-            if position >= 0:
-                gpu.raise_solo(grant.quotas[position], time_s, self._agenda)
-            if grant.settled or grant.quotas == quotas:
+            moved = grant.quotas != quotas
+            if moved:
+                quotas = grant.quotas
+                steps.append((time_s, quotas))
+            if grant.settled or not moved:
                 time_s = INF
                 break
-            quotas = grant.quotas
             tick += 1
             time_s = tick * tick_s
-        if last is not None:
-            gpu.requote(last.quotas, gpu.since_s, self._agenda)
-            gpu.tick_at_s = time_s
+        gpu.tick_at_s = time_s
+        if not steps:
+            return
+        solo = gpu.solo
+        if solo is not None and isinstance(solo.owner, ServingInstance):
+            position = gpu.residents.index(solo)
+            own = [(when_s, granted[position]) for when_s, granted in steps]
+            gpu.ramp_solo(own)
+            solo.share = own[-1][1]
+            solo.owner.ramp(own)
+        gpu.quotas = quotas
+        for resident, quota in zip(gpu.residents, quotas, strict=True):
+            resident.quota = quota
 
     def after_resting(self, gpu: Gpu, now_s: float) -> None:
         """Arrange to find out when the resident that became inactive is idle."""
