@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -75,7 +76,33 @@ class TrainingSizing:
 
 
 @dataclass(frozen=True)
-class DiluSizing(TrainingSizing):
+class ProfiledSizing(TrainingSizing, ABC):
+    """Fills the sizing slot: a pinned size as it is, training by bisection, serving by a subclass."""
+
+    def size(self, function: Function, measure: Measure) -> Size:
+        """Return the size of one instance of `function`; a pinned one is not measured.
+
+        Raises
+        ------
+        SizingError
+            If a serving function has no SLO, or nothing that the policy may choose meets it.
+        """
+        if function.size is not None:
+            return self.reserve(function.size)
+        training = function.kind == "training"
+        return self.reserve(self.size_training(measure) if training else self.size_serving(function, measure))
+
+    def reserve(self, size: Size) -> Size:
+        """Return what the system reserves for a profiled size: just that, or what a subclass says."""
+        return size
+
+    @abstractmethod
+    def size_serving(self, function: Function, measure: Measure) -> Size:
+        """Return the size that profiling finds for a serving function."""
+
+
+@dataclass(frozen=True)
+class DiluSizing(ProfiledSizing):
     """Dilu's sizing: Hybrid Growth Search for serving, bisection for training.
 
     Attributes
@@ -105,23 +132,8 @@ class DiluSizing(TrainingSizing):
         if not self.limit_factor >= 1.0:
             raise PolicyError(f"limit_factor: found {self.limit_factor}, allowed are numbers from 1")
 
-    def size(self, function: Function, measure: Measure) -> Size:
-        """Return the size of one instance of `function`; a pinned one is not measured.
-
-        Raises
-        ------
-        SizingError
-            If a serving function has no SLO, or no share serves even a single request in time.
-        """
-        return self.reserve(function.size or self._search(function, measure))
-
-    def reserve(self, size: Size) -> Size:
-        """Return what the system reserves for a profiled size: just that."""
-        return size
-
-    def _search(self, function: Function, measure: Measure) -> Size:
-        if function.kind == "training":
-            return self.size_training(measure)
+    def size_serving(self, function: Function, measure: Measure) -> Size:
+        """Search batch and share. Raises `SizingError` if no share serves a single request in time."""
         return hgss(
             measure,
             target_s(function) * self.slo_fraction,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 from policies.functions import Function, PolicyError, Size
-from policies.sizing import SHARE_DIGITS, TrainingSizing, Trials, target_s, unreachable
+from policies.sizing import SHARE_DIGITS, ProfiledSizing, Trials, target_s, unreachable
 from profiles import Measure
 
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -21,7 +21,7 @@ TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
-class TraversalSizing(TrainingSizing):
+class TraversalSizing(ProfiledSizing):
     """Measure a whole grid and take the point of highest throughput efficacy that meets the target.
 
     Attributes
@@ -43,7 +43,7 @@ class TraversalSizing(TrainingSizing):
         if not self.limit_factor >= 1.0:
             raise PolicyError(f"limit_factor: found {self.limit_factor}, allowed are numbers from 1")
 
-    def size(self, function: Function, measure: Measure) -> Size:
+    def size_serving(self, function: Function, measure: Measure) -> Size:
         """Return the optimum of the grid; of equals, the smallest share, then the smallest batch.
 
         A batch beyond the model's largest fails; nobody knew before, so it costs its trial.
@@ -53,8 +53,6 @@ class TraversalSizing(TrainingSizing):
         SizingError
             If a serving function has no SLO, or no point of the grid meets the target.
         """
-        if function.kind == "training":
-            return self.size_training(measure)
         qos_s = target_s(function) * self.slo_fraction
         trials = Trials(measure)
         best_te, best_batch, best_share = 0.0, 0, 0.0
@@ -70,7 +68,7 @@ class TraversalSizing(TrainingSizing):
 
 
 @dataclass(frozen=True)
-class GpuletSizing(TrainingSizing):
+class GpuletSizing(ProfiledSizing):
     """GPUlet: the largest batch in time on each partition, and the partition at the throughput's knee.
 
     Choi et al., ATC 2022; casys-kaist/glet.
@@ -96,7 +94,7 @@ class GpuletSizing(TrainingSizing):
         if self.batches < 2:
             raise PolicyError(f"batches: found {self.batches}, allowed are integers from 2")
 
-    def size(self, function: Function, measure: Measure) -> Size:
+    def size_serving(self, function: Function, measure: Measure) -> Size:
         """Return the knee as request and limit, for a partition is static.
 
         Latency between the profiled batches is interpolated linearly. The knee is the partition after which
@@ -107,8 +105,6 @@ class GpuletSizing(TrainingSizing):
         SizingError
             If a serving function has no SLO, or no partition serves a single request in time.
         """
-        if function.kind == "training":
-            return self.size_training(measure)
         qos_s = target_s(function) * self.slo_fraction
         trials = Trials(measure)
         profiled = _powers_of_two(function.model.max_batch, self.batches)
@@ -125,7 +121,7 @@ class GpuletSizing(TrainingSizing):
 
 
 @dataclass(frozen=True)
-class InflessSizing(TrainingSizing):
+class InflessSizing(ProfiledSizing):
     """INFless: predict every configuration and take the one of most throughput per share in time.
 
     Yang et al., ASPLOS 2022; TankLabTJU/INFless.
@@ -151,7 +147,7 @@ class InflessSizing(TrainingSizing):
         if not 0.0 <= self.margin < math.inf:
             raise PolicyError(f"margin: found {self.margin}, allowed are finite numbers from 0")
 
-    def size(self, function: Function, measure: Measure) -> Size:
+    def size_serving(self, function: Function, measure: Measure) -> Size:
         """Return the best configuration on an empty GPU as request and limit; of equals, the largest batch.
 
         INFless predicts from profiles of operators; the measured time with its margin stands in for that.
@@ -162,8 +158,6 @@ class InflessSizing(TrainingSizing):
         SizingError
             If a serving function has no SLO, or no configuration meets the target.
         """
-        if function.kind == "training":
-            return self.size_training(measure)
         slo_s = target_s(function)
         trials = Trials(measure)
         best_te, best_batch, best_share = 0.0, 0, 0.0

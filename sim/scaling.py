@@ -13,7 +13,7 @@ from heapq import heappush
 
 import numpy as np
 
-from policies import Action, Controller
+from policies import Action, Controller, Refused
 from sim.agenda import POLL
 from sim.functions import ServedFunction
 from sim.gpu import INF, Agenda
@@ -56,7 +56,8 @@ class ScalingLoop:
         idle = [(instance.idle_since_s, instance.index) for instance in function.idle]
         poll = self._controller.poll(index, function, idle)
         if poll.actions:
-            function.since_s = now_s
+            if not all(isinstance(action, Refused) for action in poll.actions):
+                function.since_s = now_s  # a refused launch was no action: the window stays
             self._carry_out(poll.actions, now_s)
         second = int(now_s)
         if self._every_second:
