@@ -140,24 +140,17 @@ class Rckm:
             else:
                 quota = resident.quota
             quotas.append(quota)
-        throttled = best_effort and any(
-            not r.slo_sensitive and quota < r.limit for r, quota in zip(residents, quotas, strict=True)
-        )
-        calm = tuple(
-            self._calm(r, own, best_effort, throttled) for r, own in zip(residents, states, strict=True)
-        )
+        calm = tuple(self._calm(r, own, best_effort) for r, own in zip(residents, states, strict=True))
         return Grant(tuple(quotas), tuple(telling), calm, settled)
 
-    def _calm(
-        self, resident: ResidentView, own: int, best_effort: bool, throttled: bool
-    ) -> tuple[float, float]:
+    def _calm(self, resident: ResidentView, own: int, best_effort: bool) -> tuple[float, float]:
         """Band of pressures of cycles that move nothing: neither the resident's state nor any training."""
         if not resident.slo_sensitive:
             return ALWAYS_CALM
         threshold = self._violates_above(resident)
         if own == EMERGENCY:
             return NEVER_CALM if best_effort else (nextafter(threshold, INF), INF)
-        return (self.healthy if throttled and self.recover == "healthy" else -INF, threshold)
+        return (self.healthy if best_effort and self.recover == "healthy" else -INF, threshold)
 
     def _heals(self, resident: ResidentView) -> bool:
         """Whether the latest cycle lets throttled training recover."""
