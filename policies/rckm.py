@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nextafter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from policies.cycles import CycleBaseline
 from policies.slots import GpuView, Grant, ResidentView
@@ -47,6 +47,17 @@ NEVER_CALM = (INF, -INF)
 NONE, RECOVERY, CONTENTION, EMERGENCY = range(4)
 """States of a GPU, in order of gravity."""
 STATES = ("none", "recovery", "contention", "emergency")
+
+
+class News(NamedTuple):
+    """What completed cycles mean for training: the cycles, what to divide by, and whether it may grow."""
+
+    cycles: tuple[tuple[int, int], ...]
+    divisor: float
+    heals: bool
+
+
+NO_NEWS = News((), 1.0, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,47 +112,49 @@ class Rckm:
             return Grant((residents[0].limit,), (), (ALWAYS_CALM,), settled=True)
         states = self._states(residents)
         state = max(states)
-        counted = gpu.memory if isinstance(gpu.memory, tuple) else ()
         best_effort = NONE in states
-        telling: list[tuple[int, int]] = []
-        divisor, heals = 1.0, False
+        news = self._news(gpu, states) if best_effort else NO_NEWS
+        quotas, settled = [], not (self.charge == "tick" and news.divisor > 1.0)
         for resident, own in zip(residents, states, strict=True):
-            if not best_effort:
-                break  # nobody whose quota a cycle could move
+            limit = resident.limit
+            if not resident.slo_sensitive:
+                quota = self._best_effort_quota(resident, state, news)
+                settled = settled and (state != RECOVERY or quota == limit)
+            elif own == EMERGENCY:
+                quota = limit
+            elif own == RECOVERY and not resident.idle:
+                quota = min(resident.quota * self.eta_increase, limit)
+                settled = settled and quota == limit
+            else:
+                quota = resident.request
+            quotas.append(quota)
+        calm = tuple([self._calm(r, own, best_effort) for r, own in zip(residents, states, strict=True)])
+        return Grant(tuple(quotas), news.cycles, calm, settled)
+
+    def _news(self, gpu: GpuView, states: Sequence[int]) -> News:
+        """What the latest cycles say about training; each is charged, or heals, once."""
+        counted = gpu.memory if isinstance(gpu.memory, tuple) else ()
+        cycles: list[tuple[int, int]] = []
+        divisor, heals = 1.0, False
+        for resident, own in zip(gpu.residents, states, strict=True):
             cycle = (resident.instance, resident.cycles)
             if own == EMERGENCY:
-                telling.append(cycle)
+                cycles.append(cycle)
                 if self.charge == "tick" or cycle not in counted:
                     divisor = max(divisor, resident.pressure)
             elif own == CONTENTION and self._heals(resident):
-                telling.append(cycle)
+                cycles.append(cycle)
                 heals = heals or cycle not in counted
-        quotas, settled = [], True
-        for resident, own in zip(residents, states, strict=True):
-            grown = min(resident.quota * self.eta_increase, resident.limit)
-            if resident.slo_sensitive:
-                if own == EMERGENCY:
-                    quota = resident.limit
-                elif own == RECOVERY and not resident.idle:
-                    quota = grown
-                    settled = settled and quota == resident.limit
-                else:
-                    quota = resident.request
-            elif state == NONE:
-                quota = resident.limit
-            elif state == RECOVERY:
-                quota = grown
-                settled = settled and quota == resident.limit
-            elif state == EMERGENCY and divisor > 1.0:
-                quota = max(min(resident.request, resident.quota) / divisor, self.floor)
-                settled = settled and self.charge == "cycle"
-            elif state == CONTENTION and heals:
-                quota = grown
-            else:
-                quota = resident.quota
-            quotas.append(quota)
-        calm = tuple(self._calm(r, own, best_effort) for r, own in zip(residents, states, strict=True))
-        return Grant(tuple(quotas), tuple(telling), calm, settled)
+        return News(tuple(cycles), divisor, heals)
+
+    def _best_effort_quota(self, resident: ResidentView, state: int, news: News) -> float:
+        if state == NONE:
+            return resident.limit
+        if state == EMERGENCY and news.divisor > 1.0:
+            return max(min(resident.request, resident.quota) / news.divisor, self.floor)
+        if state == RECOVERY or (state == CONTENTION and news.heals):
+            return min(resident.quota * self.eta_increase, resident.limit)
+        return resident.quota
 
     def _calm(self, resident: ResidentView, own: int, best_effort: bool) -> tuple[float, float]:
         """Band of pressures of cycles that move nothing: neither the resident's state nor any training."""

@@ -109,7 +109,9 @@ class ServingInstance:
         """
         if not self.running:
             return
-        progress = min(self.remaining, (now_s - self.since_s) / self.period_s)
+        progress = (now_s - self.since_s) / self.period_s
+        if progress > self.remaining:
+            progress = self.remaining
         self.remaining -= progress
         self.alone_so_far_s += progress * self.alone_s
         self.since_s = now_s
@@ -150,6 +152,18 @@ class ServingInstance:
     def _set_period(self) -> None:
         """Work out the seconds of the whole batch at the present shares, and alone on the present quotas."""
         count, seconds = self.count, self.seconds
+        resident = self.resident
+        if resident is not None:
+            share, quota = resident.share, resident.quota
+            alone_s = period_s = seconds(count, share)
+            if share != quota or resident.delay_s:
+                self.contended = True
+                if share != quota:
+                    alone_s = seconds(count, quota)
+                period_s += self.launches * resident.delay_s
+            self.period_s = self.units * period_s
+            self.alone_s = self.units * alone_s
+            return
         period_s = alone_s = 0.0
         for stage in self.residents:
             stage_s = seconds(count, stage.share)
