@@ -9,6 +9,10 @@ from typing import Any, Final
 
 import pandas as pd
 
+from recording import RecordingError
+
+_MOST: Final = 1e300  # JSON has whole numbers that no float can hold
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -26,11 +30,21 @@ class Metric:
     digits: int = 2
 
     def of(self, summary: Mapping[str, Any]) -> float | None:
-        """Look the number up; `None` where it does not apply."""
+        """Look the number up; `None` where it does not apply.
+
+        Raises
+        ------
+        RecordingError
+            If something else stands there.
+        """
         value: Any = summary
         for part in self.key:
             value = value.get(part) if isinstance(value, Mapping) else None
-        return None if value is None else float(value)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MOST:
+            raise RecordingError(f"{'.'.join(self.key)}: found {str(value)[:60]!r}, allowed is a number")
+        return float(value)
 
     def shown(self, value: float | None) -> str:
         """Format the number for a table, in `unit`."""

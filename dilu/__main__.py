@@ -1,13 +1,17 @@
 """The `dilu` command, also `python -m dilu`: gathers the verbs, and turns errors into one line and a status.
 
-Status: 0 success, 1 the program's own fault, 2 bad input, 130 interrupted, 141 nobody reads the output.
+Status: 0 success, 1 the program's own fault, 2 bad input, 129 hung up, 130 interrupted, 141 nobody reads the
+output, 143 terminated.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
 
 import click
 
@@ -66,13 +70,28 @@ def run(arguments: Sequence[str]) -> int:
 
 def _say(message: str, status: int) -> int:
     """Print one line about what went wrong."""
-    click.echo(f"dilu: {' '.join(message.split())}", err=True)
+    with suppress(OSError):  # after SIGHUP the terminal may be gone
+        click.echo(f"dilu: {' '.join(message.split())}", err=True)
     return status
 
 
 def main() -> None:
-    """Run the command with the arguments of the process."""
-    sys.exit(run(sys.argv[1:]))
+    """Run the command with the arguments of the process; SIGTERM and SIGHUP end it as tidily as Ctrl-C."""
+    if sys.stdout is None:  # closed, as by `>&-`
+        sys.exit(_say("standard output: is closed, allowed is to discard it (>/dev/null)", 1))
+    stops = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+    received = [int(signal.SIGINT)]
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for one in stops:  # a second one must not disturb the tidying up
+            signal.signal(one, signal.SIG_IGN)
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for one in stops:
+        signal.signal(one, stop)
+    status = run(sys.argv[1:])
+    sys.exit(128 + received[-1] if status == 130 else status)
 
 
 if __name__ == "__main__":

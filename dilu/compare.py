@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from analysis import METRICS
 from dilu.help_text import examples
 from dilu.table import comparison_table, show
-from recording import Run, load_all
+from recording import RecordingError, Run, load_all
 from recording import load as load_system
 
 
@@ -39,19 +40,42 @@ def _runs(folder: Path) -> list[Run]:
     if (folder / "manifest.json").exists():
         return [load_system(folder)]
     runs = load_all(folder)
-    comparison = folder / "comparison.csv"
-    if not comparison.exists():
-        return runs
-    ran = [line.partition(",")[0] for line in comparison.read_text(encoding="utf-8").splitlines()]
+    ran = _systems_that_ran(folder / "comparison.csv")
+    whole = {run.manifest.system for run in runs}
+    if missing := [name for name in ran if name not in whole]:
+        raise RecordingError(f"{folder / missing[0]}: is no whole run, although comparison.csv lists it")
     return sorted(
         runs, key=lambda run: ran.index(run.manifest.system) if run.manifest.system in ran else len(ran)
     )
+
+
+def _systems_that_ran(comparison: Path) -> list[str]:
+    """Return the systems of a `comparison.csv` in its order; none if there is no such file."""
+    if not comparison.exists():
+        return []
+    try:
+        _header, *rows = comparison.read_text(encoding="utf-8").splitlines() or [""]
+    except UnicodeDecodeError:
+        raise RecordingError(f"{comparison}: found bytes that are not UTF-8 text") from None
+    except OSError as error:
+        raise RecordingError(f"{comparison}: cannot be read ({error.strerror})") from None
+    return [row.partition(",")[0] for row in rows if row]
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    """Return the summary of a run, whose metrics are numbers."""
+    for metric in METRICS:
+        try:
+            metric.of(run.summary)
+        except RecordingError as error:
+            raise RecordingError(f"{run.folder}: summary: {error}") from None
+    return run.summary
 
 
 def _named_apart(runs: list[Run]) -> list[dict[str, Any]]:
     """Return the summaries; systems of the same name from several runs are named by their folders."""
     names = Counter(run.manifest.system for run in runs)
     return [
-        run.summary if names[run.manifest.system] == 1 else {**run.summary, "system": str(run.folder)}
+        _summary(run) if names[run.manifest.system] == 1 else {**_summary(run), "system": str(run.folder)}
         for run in runs
     ]

@@ -55,8 +55,9 @@ def replay(
     """
     if world == "realgpu":
         raise ExperimentError("--world realgpu: not available yet, allowed is sim")
-    name = experiment or ("quickstart" if trace is None else "azure-functions")
-    loaded = load_experiment(name, changes=changes, trace=trace, systems=systems, seed=seed)
+    if experiment is None:
+        experiment = "quickstart" if trace is None else "azure-functions"
+    loaded = load_experiment(experiment, changes=changes, trace=trace, systems=systems, seed=seed)
     try:
         with SystemProgress() as progress:
             run = run_experiment(loaded, out=out, progress=progress)

@@ -50,7 +50,7 @@ def _message(error: ErrorDetails, path: Path, schema: type[BaseModel]) -> str:
     if kind == "no_number":
         return f"found {found}, {error['msg']}"
     if kind in _BOUNDS:
-        return f"found {found}, allowed is {_range(_field(schema, path))}"
+        return f"found {found}, allowed is {_range(error, _field(schema, path))}"
     if kind == "literal_error":
         options = [str(option) for option in get_args(_plain(_field(schema, path)))]
         return f"found {found}; {nearest(str(error['input']), options)}"
@@ -70,9 +70,12 @@ def shown(value: Any, longest: int = 60) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
-def _range(field: FieldInfo | None) -> str:
+def _range(error: ErrorDetails, field: FieldInfo | None) -> str:
+    if field is None:
+        words = {"gt": "above", "ge": "from", "lt": "below", "le": "up to"}
+        return "a number " + " and ".join(f"{words[key]} {bound:g}" for key, bound in error["ctx"].items())
     low, high = "", ""
-    for bound in field.metadata if field else ():
+    for bound in field.metadata:
         match bound:
             case Gt():
                 low = f"above {bound.gt}"
@@ -82,7 +85,7 @@ def _range(field: FieldInfo | None) -> str:
                 high = f"below {bound.lt}"
             case Le():
                 high = f"up to {bound.le}"
-    return " and ".join(part for part in (low, high) if part) or "a smaller or larger number"
+    return " and ".join(part for part in (low, high) if part)
 
 
 def _section(schema: type[BaseModel], path: Path) -> type[BaseModel]:

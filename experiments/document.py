@@ -125,8 +125,12 @@ def _key(here: Any, part: str | int, above: Path, place: str) -> str | int:
 
 def _read(text: str, name: str) -> Document:
     """Read YAML; the document's value stands under the key `value`."""
-    loader = yaml.SafeLoader(text)
     document = Document(name, {})
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.reader.ReaderError as error:
+        place = name if name.startswith("--set") else f"{name}:{text.count(chr(10), 0, error.position) + 1}"
+        raise ExperimentError(f"{place}: found character #x{error.character:04x}, allowed is text") from None
     try:
         node = loader.get_single_node()
         document.values["value"] = None if node is None else _Walk(loader, document).value(node, ("value",))
@@ -137,6 +141,8 @@ def _read(text: str, name: str) -> Document:
         raise ExperimentError(f"{place}: not YAML: {problem}") from None
     except yaml.YAMLError as error:
         raise ExperimentError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ExperimentError(f"{name}: nested too deeply, or an alias of itself") from None
     finally:
         loader.dispose()
     return document
@@ -163,7 +169,16 @@ class _Walk:
             return dict(self._entries(node, path))
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*path, index)) for index, child in enumerate(node.value)]
-        return self._loader.construct_object(node)
+        if "\0" in node.value:  # which no name of a file may hold
+            raise self._error(node, path, "found character #x0000, allowed is text")
+        try:
+            return self._loader.construct_object(node)
+        except (ValueError, LookupError):  # such as a 13th month
+            raise self._error(node, path, f"found no {node.tag.rpartition(':')[2]}") from None
+
+    def _error(self, node: yaml.Node, path: Path, message: str) -> ExperimentError:
+        parts = (_place(self._document.name, node.start_mark), dotted(path[1:]), message)
+        return ExperimentError(": ".join(part for part in parts if part))
 
     def _entries(self, node: yaml.MappingNode, path: Path) -> Iterator[tuple[str, Any]]:
         lines: dict[str, int] = {}

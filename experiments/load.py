@@ -15,7 +15,7 @@ from experiments.complaints import complaint, shown
 from experiments.deploy import deployed_functions
 from experiments.document import Document, read_document
 from experiments.errors import ExperimentError, nearest
-from experiments.schema import ExperimentSection
+from experiments.schema import MOST_GPUS, ExperimentSection
 from policies import Cluster, Function, PolicyError, System, find_system, system_names
 from profiles import Catalog, ProfileError, load_catalog
 
@@ -109,6 +109,7 @@ def load_experiment(
         section = ExperimentSection.model_validate(document.values)
     except ValidationError as error:
         raise complaint(error, document, ExperimentSection) from None
+    _check_instances_alone(document, section)
     catalog = _catalog(document, folder)
     cluster = _cluster(document, section, catalog)
     return Experiment(
@@ -128,7 +129,7 @@ def _read(name: str) -> tuple[str, str, Path]:
     if name in shipped_experiments():
         return (_SHIPPED / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml", Path.cwd()
     path = Path(name)
-    if not path.suffix and not path.exists():
+    if not name or (not path.suffix and not path.exists()):
         raise ExperimentError(
             f"experiment {name!r}: unknown; {nearest(name, shipped_experiments())}, or a YAML file"
         )
@@ -162,6 +163,16 @@ def _use_systems(document: Document, chosen: Sequence[str]) -> None:
     )
 
 
+def _check_instances_alone(document: Document, section: ExperimentSection) -> None:
+    """Refuse what placing instances would not look at: it serves nothing, and ends with its last event."""
+    if section.workload.instances is None:
+        return
+    for key, found in (("functions", len(section.functions)), ("duration_s", section.duration_s)):
+        if found:
+            message = f"found {found:g}, allowed is nothing: workload.instances places instances alone"
+            raise document.error((key,), message)
+
+
 def _catalog(document: Document, folder: Path) -> Catalog:
     try:
         return load_catalog(_path(document, folder, ("profiles",)))
@@ -174,6 +185,9 @@ def _cluster(document: Document, section: ExperimentSection, catalog: Catalog) -
     if asked is not None and asked.lower() != profiled.lower():
         message = f"found {shown(asked)}, allowed is {profiled!r}, whose profiles these are"
         raise document.error(("cluster", "gpu"), message)
+    gpus = section.cluster.nodes * section.cluster.gpus_per_node
+    if gpus > MOST_GPUS:
+        raise document.error(("cluster",), f"found {gpus} GPUs, allowed are up to {MOST_GPUS}")
     return Cluster(section.cluster.nodes, section.cluster.gpus_per_node, catalog.gpu)
 
 

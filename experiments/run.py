@@ -15,6 +15,7 @@ from typing import Any, Final
 from analysis import compare, summarise, write_comparison
 from experiments.errors import ExperimentError
 from experiments.load import Experiment
+from experiments.schema import ARRIVALS_FILE, COMPARISON_FILE
 from experiments.workload import Workload, instance_events, resolve
 from policies import Deployment, PolicyError, System
 from recording import (
@@ -29,9 +30,6 @@ from traces import InstanceEvent
 
 RUNS: Final = Path("runs")
 """Where runs go that are given no folder."""
-
-ARRIVALS_FILE: Final = "arrivals.parquet"
-COMPARISON_FILE: Final = "comparison.csv"
 
 Progress = Callable[[str, float, float], None]
 """Told the system's label, the simulated time and its end (seconds), some ten times a second at most."""

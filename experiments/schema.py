@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+
+from recording.manifest import MANIFEST_FILE
+
+ARRIVALS_FILE: Final = "arrivals.parquet"
+COMPARISON_FILE: Final = "comparison.csv"
+
+MOST_GPUS: Final = 1_000_000
+MOST_INSTANCES: Final = 1_000_000
 
 
 def _no_truth_value(value: Any) -> Any:
@@ -29,8 +37,8 @@ class Section(BaseModel):
 class ClusterSection(Section):
     """Identical nodes of identical GPUs; `gpu` names their type: the one that was profiled, the default."""
 
-    nodes: Whole = Field(ge=1)
-    gpus_per_node: Whole = Field(ge=1)
+    nodes: Whole = Field(ge=1, le=MOST_GPUS)
+    gpus_per_node: Whole = Field(ge=1, le=MOST_GPUS)
     gpu: Name | None = None
 
 
@@ -108,7 +116,7 @@ class TraceSection(Section):
 class GenerateSection(Section):
     """Instances to generate: see `traces.generate_instance_events`."""
 
-    instances: Whole = Field(ge=1)
+    instances: Whole = Field(ge=1, le=MOST_INSTANCES)
     instances_per_service: Whole = Field(default=1, ge=1)
 
 
@@ -154,6 +162,15 @@ class SystemSection(Section):
     system: Name
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_+.=-]*$")
     config: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
+
+    @field_validator("label")
+    @classmethod
+    def _no_file_beside_it(cls, value: str | None) -> str | None:
+        if value in (ARRIVALS_FILE, COMPARISON_FILE, MANIFEST_FILE):
+            raise PydanticCustomError(
+                "one_of", "found '{found}', allowed is no name of a file of a run", {"found": value}
+            )
+        return value
 
     @property
     def title(self) -> str:

@@ -37,6 +37,9 @@ _OPTIONS: Final = {
 }
 """The keys of `workload.trace` that belong to one format alone."""
 
+MOST_REQUESTS: Final = 1e9
+"""What may be generated: more do not fit into the memory of a usual machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -96,6 +99,7 @@ def _events(experiment: Experiment, instances: InstancesSection) -> list[Instanc
             )
         path = experiment.path("workload", "instances") or experiment.path("workload", "instances", "file")
         assert path is not None
+        _check_regular(experiment, ("workload", "instances"), path)
         return read_instance_events(path)
     except TraceError as error:
         raise experiment.document.error(("workload", "instances"), str(error)) from None
@@ -116,8 +120,16 @@ def _synthesized(experiment: Experiment) -> Workload:
             specs.append(ArrivalSpec(name=name, **section.model_dump()))
         except TraceError as error:
             raise experiment.document.error((*here, error.field or ""), str(error.args[0])) from None
-    trace = generate(specs, duration_s=duration_s, seed=experiment.section.seed)
-    return _workload(experiment, experiment.functions, trace, {}, duration_s)
+    expected = sum(spec.rate_rps for spec in specs) * duration_s
+    if expected > MOST_REQUESTS:
+        message = f"found {expected:g} requests (rate_rps * duration_s), allowed are up to {MOST_REQUESTS:g}"
+        raise experiment.document.error(("workload", "synthesize"), message)
+    try:
+        trace = generate(specs, duration_s=duration_s, seed=experiment.section.seed)
+    except TraceError as error:
+        here = ("workload", "synthesize", error.field or "")
+        raise experiment.document.error(here, str(error.args[0])) from None
+    return _workload(experiment, experiment.functions, trace, {})
 
 
 def _read_trace(experiment: Experiment, section: TraceSection) -> Trace:
@@ -126,6 +138,7 @@ def _read_trace(experiment: Experiment, section: TraceSection) -> Trace:
     path = experiment.path(*here, "path")
     if path is None:
         raise experiment.document.error((*here, "path"), "found nothing; name one, or give --trace PATH")
+    _check_regular(experiment, (*here, "path"), path)
     kind = section.format or (AZURE if path.is_dir() or path.suffix == ".csv" else SERIES)
     for other, options in _OPTIONS.items():
         for option in options:
@@ -142,6 +155,12 @@ def _read_trace(experiment: Experiment, section: TraceSection) -> Trace:
         if error.path is not None:
             raise ExperimentError(str(error)) from None
         raise experiment.document.error((*here, error.field or ""), str(error.args[0])) from None
+
+
+def _check_regular(experiment: Experiment, key: tuple[str, ...], path: Path) -> None:
+    """Refuse what may never end, such as a pipe or a device."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise experiment.document.error(key, f"found {str(path)!r}, allowed is a regular file or a directory")
 
 
 def _read_azure(experiment: Experiment, path: Path, arguments: dict[str, Any]) -> Trace:
@@ -172,7 +191,7 @@ def _by_name(experiment: Experiment, trace: Trace) -> Workload:
             ("functions",), "found none; declare some, or give workload.trace.map"
         )
     ignored = len(set(trace.functions) - {function.name for function in experiment.functions})
-    return _workload(experiment, experiment.functions, trace, {"functions_ignored": ignored}, None)
+    return _workload(experiment, experiment.functions, trace, {"functions_ignored": ignored})
 
 
 def _mapped(experiment: Experiment, trace: Trace, section: TraceSection, mapping: MapSection) -> Workload:
@@ -208,7 +227,7 @@ def _mapped(experiment: Experiment, trace: Trace, section: TraceSection, mapping
         for name in trace.functions
     )
     functions = (*served, *experiment.functions)
-    return _workload(experiment, functions, trace, {"mapping": chosen.description}, None)
+    return _workload(experiment, functions, trace, {"mapping": chosen.description})
 
 
 def _workload(
@@ -216,10 +235,13 @@ def _workload(
     functions: tuple[Function, ...],
     trace: Trace,
     further: Mapping[str, Any],
-    duration_s: float | None,
 ) -> Workload:
     """Put functions and trace together; arrivals from the end of the experiment on are cut off."""
-    end_s = duration_s or experiment.section.duration_s or trace.duration_s
+    asked_s = experiment.section.duration_s
+    if asked_s is not None and asked_s > trace.duration_s:
+        message = f"found {asked_s:.15g}, allowed is up to {trace.duration_s:.15g}, what the trace covers"
+        raise experiment.document.error(("duration_s",), message)
+    end_s = trace.duration_s if asked_s is None else asked_s
     known = set(trace.functions)
     arrivals = tuple(
         _until(trace.arrivals(function.name), end_s) if function.name in known else np.empty(0)

@@ -154,11 +154,15 @@ class Run:
         Raises
         ------
         RecordingError
-            If the run is not stored, or the file is missing or corrupt.
+            If the run is not stored, or the file is missing, corrupt, or names no system.
         """
         if self.folder is None:
             raise RecordingError("summary: this run is kept in memory only")
-        return read_json(self.folder / SUMMARY_FILE)
+        path = self.folder / SUMMARY_FILE
+        summary = read_json(path)
+        if not isinstance(summary.get("system"), str):
+            raise RecordingError(f"{path}: system: found {summary.get('system')!r}, allowed is a name")
+        return summary
 
     def requests(self) -> pd.DataFrame:
         """One row a request: function, arrival_s, start_s, end_s, latency_s, dropped.

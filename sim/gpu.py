@@ -166,7 +166,7 @@ class Gpu:
         self.tick_at_s = INF
         self.idle_check_s = INF
         self.idle_mask = 0
-        """Bits of the residents that were idle at the latest decision."""
+        """Bits of the residents that were idle at the latest decision and have not become active since."""
         self.watched = False
         """The vertical policy looks at it: it has one that ticks, and several residents."""
         self.may_lag = False
@@ -181,6 +181,7 @@ class Gpu:
     def wake(self, resident: Resident, now_s: float, agenda: Agenda) -> None:
         """Make a resident active."""
         resident.active = True
+        self.idle_mask &= ~resident.bit
         if self.mask:
             self.switch(self.mask | resident.bit, now_s, agenda)
             self.eager = True
@@ -287,6 +288,7 @@ class Gpu:
         self.calm = ()
         self.quotas = tuple(resident.quota for resident in residents)
         self.settings_quotas = ()
+        self.idle_mask = sum(r.bit for r in residents if r.idle and not r.active)
         self.switch(mask, now_s, agenda)
 
     def active_share_until(self, now_s: float) -> float:

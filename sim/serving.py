@@ -100,6 +100,7 @@ class Serving:
                         vertical.catch_up(gpu, now_s)
                     gpu.wake(resident, now_s, agenda)
                     if resident.idle:
+                        resident.idle = False
                         vertical.ask(gpu, now_s)
                     if gpu.eager and gpu.may_lag:
                         vertical.resume(gpu, now_s)

@@ -95,16 +95,18 @@ class VerticalLoop:
             gpu.look_s = time_s = gpu.tick_at_s if gpu.tick_at_s < flip_s else flip_s
             if time_s > now_s or (time_s == now_s and not through):
                 return
-            self._decide(gpu, time_s)
-            flip_s = self._next_flip_s(gpu)
-            if gpu.tick_at_s < now_s and not gpu.memory:
-                self._ride(gpu, now_s if now_s < flip_s else flip_s)
+            if time_s == flip_s or gpu.memory or not self._ride(gpu, now_s if now_s < flip_s else flip_s):
+                self._decide(gpu, time_s)
+                flip_s = self._next_flip_s(gpu)
 
-    def _ride(self, gpu: Gpu, until_s: float) -> None:
-        """Follow remembered grants, each of which is only due to the one before: a ramp."""
+    def _ride(self, gpu: Gpu, until_s: float) -> bool:
+        """Follow remembered grants from the next tick on, each due to the one before; whether there was any.
+
+        Nobody becomes idle before `until_s`, so that it need not look at who is.
+        """
         for resident in gpu.residents:
             if not resident.calm_low <= resident.pressure < resident.calm_high:
-                return
+                return False
         tick_s, grants, idle_mask, calm = self._tick_s, gpu.grants, gpu.idle_mask, gpu.calm
         quotas = gpu.quotas
         tick = round(gpu.tick_at_s / tick_s)
@@ -123,9 +125,11 @@ class VerticalLoop:
                 break
             tick += 1
             time_s = tick * tick_s
+        if time_s == gpu.tick_at_s:
+            return False
         gpu.tick_at_s = time_s
         if not steps:
-            return
+            return True
         solo = gpu.solo
         if solo is not None and isinstance(solo.owner, ServingInstance):
             position = gpu.residents.index(solo)
@@ -136,6 +140,7 @@ class VerticalLoop:
         gpu.quotas = quotas
         for resident, quota in zip(gpu.residents, quotas, strict=True):
             resident.quota = quota
+        return True
 
     def after_resting(self, gpu: Gpu, now_s: float) -> None:
         """Arrange to find out when the resident that became inactive is idle."""

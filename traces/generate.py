@@ -31,6 +31,7 @@ _KNOTS_PER_PERIOD = (
 )
 _MOST_PERIODS = 100_000
 _SHORTEST_ON_S = 1e-3  # phases are whole microseconds
+_LONGEST_S = 1e9  # thirty years; microseconds stay exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +121,13 @@ def generate(specs: Sequence[ArrivalSpec], *, duration_s: float, seed: int) -> T
     Raises
     ------
     TraceError
-        If two specs have one name, or a value is out of range.
+        If two specs have one name, or a value is out of range; then its field is the function.
     """
     names = [spec.name for spec in specs]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise TraceError(f"found {shown(doubled[0])} twice, allowed are unique names", field="name")
     return Trace.from_functions(
-        {spec.name: spec.arrivals(duration_s, seed=seed) for spec in specs},
+        {spec.name: _arrivals_of(spec, duration_s, seed) for spec in specs},
         duration_s=duration_s,
         provenance={
             "source": "generated",
@@ -136,6 +137,13 @@ def generate(specs: Sequence[ArrivalSpec], *, duration_s: float, seed: int) -> T
             "transforms": [],
         },
     )
+
+
+def _arrivals_of(spec: ArrivalSpec, duration_s: float, seed: int) -> NDArray[np.float64]:
+    try:
+        return spec.arrivals(duration_s, seed=seed)
+    except TraceError as error:
+        raise TraceError(f"{error.field}: {error.args[0]}", field=spec.name) from None
 
 
 def poisson(rate_rps: float, duration_s: float, *, seed: int, name: str) -> NDArray[np.float64]:
@@ -248,8 +256,10 @@ def _on_off(
 
 
 def _checked_duration(duration_s: float) -> float:
-    if not (math.isfinite(duration_s) and duration_s > 0):
-        raise TraceError(f"found {shown(duration_s)}, allowed is a finite number above 0", field="duration_s")
+    if not 0 < duration_s <= _LONGEST_S:
+        raise TraceError(
+            f"found {shown(duration_s)}, allowed is above 0 and up to {_LONGEST_S:g}", field="duration_s"
+        )
     return float(duration_s)
 
 
@@ -261,9 +271,9 @@ def _checked_rate(rate_rps: float) -> float:
 
 def _check_period(period_s: float, duration_s: float) -> None:
     shortest_s = _checked_duration(duration_s) / _MOST_PERIODS
-    if not (math.isfinite(period_s) and period_s >= shortest_s):
+    if not shortest_s <= period_s <= _LONGEST_S:
         raise TraceError(
-            f"found {shown(period_s)}, allowed is a finite number from {shortest_s:g} "
-            f"(duration_s / {_MOST_PERIODS})",
+            f"found {shown(period_s)}, allowed is from {shortest_s:g} (duration_s / {_MOST_PERIODS}) "
+            f"up to {_LONGEST_S:g}",
             field="period_s",
         )

@@ -25,6 +25,8 @@ InstanceKind = Literal["inference", "llm", "training"]
 GIB = 2**30
 COLUMNS = ("time_s", "action", "name", "service", "kind", "gpus", "request", "limit", "memory_gb")
 _SIZE_COLUMNS = COLUMNS[3:]
+_MOST_GPUS = 1_000_000
+_MOST_MEMORY_GB = 1_000_000  # of one GPU: far above any, and exact in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +159,10 @@ def _start(text: dict[str, str], running: dict[str, InstanceEvent]) -> InstanceE
         name=text["name"],
         service=text["service"],
         kind=cast(InstanceKind, text["kind"]),
-        gpus=_whole(text, "gpus"),
+        gpus=_gpus(text),
         request=_number(text, "request"),
         limit=_number(text, "limit"),
-        memory_bytes=round(_number(text, "memory_gb") * GIB),
+        memory_bytes=round(_memory_gb(text) * GIB),
     )
     if event.name in running:
         raise TraceError(f"found a start of {shown(event.name)}, which runs already", field="name")
@@ -187,10 +189,21 @@ def _number(text: dict[str, str], column: str) -> float:
     return number(text[column], field=column)
 
 
-def _whole(text: dict[str, str], column: str) -> int:
-    if not (text[column].isascii() and text[column].isdigit()):
-        raise TraceError(f"found {shown(text[column])}, allowed are whole numbers from 1", field=column)
-    return int(text[column])
+def _memory_gb(text: dict[str, str]) -> float:
+    memory_gb = _number(text, "memory_gb")
+    if memory_gb > _MOST_MEMORY_GB:
+        raise TraceError(f"found {memory_gb:g}, allowed is up to {_MOST_MEMORY_GB}", field="memory_gb")
+    return memory_gb
+
+
+def _gpus(text: dict[str, str]) -> int:
+    digits = text["gpus"].lstrip("0") or "0"
+    is_whole = text["gpus"].isascii() and text["gpus"].isdigit()
+    if not is_whole or len(digits) > len(str(_MOST_GPUS)) or int(digits) > _MOST_GPUS:
+        raise TraceError(
+            f"found {shown(text['gpus'])}, allowed are whole numbers from 1 to {_MOST_GPUS}", field="gpus"
+        )
+    return int(digits)
 
 
 def _shortest(value: float) -> str:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from analysis import METRICS, compare, summarise
 from analysis.latency import distribution
 from analysis.occupancy import holding
-from recording import BATCH, Arrivals, Manifest, MemoryRecorder, RecordedCluster, RecordedFunction, Run
+from recording import (
+    BATCH,
+    Arrivals,
+    Manifest,
+    MemoryRecorder,
+    RecordedCluster,
+    RecordedFunction,
+    RecordingError,
+    Run,
+)
 
 INFERENCE = RecordedFunction(name="resnet152", kind="inference", slo_s=0.5)
 LLM = RecordedFunction(name="llama2-7b", kind="llm", slo_s=0.1, output_tokens=4)
@@ -202,6 +211,13 @@ def test_percentiles_interpolate_linearly(values: list[float]) -> None:
         high = min(low + 1, len(numbers) - 1)
         expected = numbers[low] + (position - low) * (numbers[high] - numbers[low])
         assert found[f"p{percent}"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("found", ["abc", True, 10**400, [1]])
+def test_a_metric_is_a_number(found: object) -> None:
+    """What a summary says must be a number, or nothing."""
+    with pytest.raises(RecordingError, match=r"requests: found .*, allowed is a number"):
+        compare([{"system": "a", "requests": found}])
 
 
 def test_comparison_has_ratios_to_the_first() -> None:

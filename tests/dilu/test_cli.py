@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -110,6 +111,7 @@ def test_systems_tells_what_fills_each_slot(capfd: pytest.CaptureFixture[str]) -
         (["replay", "--world", "realgpu"], "--world realgpu: not available yet"),
         (["replay", "lab.yaml", "--out", "lab.yaml"], "--out lab.yaml: "),
         (["replay", "lab.yaml", "extra"], "unexpected extra argument"),
+        (["replay", ""], "experiment '': unknown"),
         (["compare"], "Missing argument"),
         (["compare", "."], "no run in it"),
         (["compare", "nowhere"], "nowhere: no such folder"),
@@ -157,8 +159,45 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert process.returncode == 141
 
 
-def test_an_interrupt_is_one_line_and_status_130(lab: Path) -> None:
-    """Ctrl-C in a long replay ends with one line and status 130, and leaves no half-written system."""
+def test_closed_output_is_one_line() -> None:
+    """Without a standard output at all the command says so and stops."""
+    command = f"exec {shlex.quote(sys.executable)} -m dilu systems >&-"
+    process = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, timeout=60, check=False)
+    assert process.stderr.decode() == (
+        "dilu: standard output: is closed, allowed is to discard it (>/dev/null)\n"
+    )
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("dilu/summary.json", b"{}", "summary.json: system: found None"),
+        ("dilu/summary.json", b'{"system": "dilu", "requests": "abc"}', "requests: found 'abc', allowed is"),
+        ("dilu/summary.json", None, "summary.json: not found"),
+        ("dilu/manifest.json", None, "run/dilu: is no whole run, although comparison.csv lists it"),
+        ("comparison.csv", b"\xff\xfe", "comparison.csv: found bytes that are not UTF-8"),
+    ],
+)
+def test_compare_refuses_damaged_runs(
+    lab: Path, capfd: pytest.CaptureFixture[str], file: str, content: bytes | None, message: str
+) -> None:
+    """A run with a damaged or missing file is one line and status 2."""
+    assert run(["replay", "lab.yaml", "--set", "duration_s=1", "--out", "run"]) == 0
+    damaged = lab.parent / "run" / file
+    damaged.unlink() if content is None else damaged.write_bytes(content)
+    capfd.readouterr()
+    assert run(["compare", "run"]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_is_one_line_and_its_status(lab: Path, sent: signal.Signals, status: int) -> None:
+    """Ctrl-C, SIGTERM and SIGHUP end a long replay with one line, and leave no half-written system."""
     process = subprocess.Popen(
         [sys.executable, "-m", "dilu", "replay", "lab.yaml", "--set", "duration_s=100000", "--out", "run"],
         stdout=subprocess.PIPE,
@@ -168,8 +207,8 @@ def test_an_interrupt_is_one_line_and_status_130(lab: Path) -> None:
     deadline = time.monotonic() + 60
     while not any(Path("run").glob(".exclusive.*")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, err = process.communicate(timeout=60)
     assert err.decode() == "dilu: interrupted\n"
-    assert process.returncode == 130
+    assert process.returncode == status
     assert not Path("run").exists()

@@ -158,6 +158,17 @@ def test_systems_take_labels_and_constants(tmp_path: Path) -> None:
         ("duration_s: 30", "duration_s: [", 26, "not YAML"),
         ("seed: 3", "seed: !!python/object:os.system 3", 24, "not YAML"),
         ("seed: 3", "<<: 3", 24, "<<: unknown key"),
+        ("seed: 3", "seed: 3\0", 24, "found character #x0000, allowed is text"),
+        ("seed: 3", 'profiles: "a\\0b"', 24, "profiles: found character #x0000, allowed is text"),
+        ("seed: 3", "seed: 2024-13-01", 24, "seed: found no timestamp"),
+        (
+            "dilu-gamma-2",
+            "comparison.csv",
+            23,
+            "systems[1].label: found 'comparison.csv', allowed is no name",
+        ),
+        ("nodes: 2", "nodes: 250001", 1, "cluster: found 1000004 GPUs, allowed are up to 1000000"),
+        ("nodes: 2", f"nodes: {'9' * 30}", 2, "allowed is from 1 and up to 1000000"),
     ],
 )
 def test_every_mistake_is_one_line_with_its_place(
@@ -193,6 +204,38 @@ def test_aliases_cannot_blow_up(tmp_path: Path) -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     with pytest.raises(ExperimentError, match="more than 100000 values"):
         load_experiment(write(tmp_path, "\n".join(lines)))
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]", "a: " + "[" * 5000], ids=["alias of itself", "deep"])
+def test_endless_nesting_is_refused(tmp_path: Path, text: str) -> None:
+    """A list inside itself, and one nested thousands deep, are one line and no exhausted stack."""
+    with pytest.raises(ExperimentError, match=r"lab\.yaml: nested too deeply, or an alias of itself$"):
+        load_experiment(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("functions=[{name: a, model: vgg19}]", "functions: found 1, allowed is nothing"),
+        ("duration_s=60", "duration_s: found 60, allowed is nothing"),
+        (
+            "workload.instances.generate.instances=1000001",
+            "found 1000001, allowed is from 1 and up to 1000000",
+        ),
+    ],
+)
+def test_instances_stand_alone(change: str, message: str) -> None:
+    """Beside instances neither functions nor a duration are taken, and there may not be too many of them."""
+    with pytest.raises(ExperimentError) as caught:
+        load_experiment("cluster-3200", changes=[change])
+    assert message in str(caught.value)
+
+
+def test_weights_of_models_are_above_0() -> None:
+    """The bound of a value in a mapping is named as that of a key."""
+    change = "workload.trace.map.models.vgg19=0"
+    with pytest.raises(ExperimentError, match=r"vgg19: found 0, allowed is a number above 0$"):
+        load_experiment("azure-functions", trace="traces", changes=[change])
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,24 @@ def test_a_rate_series_feeds_one_function(tmp_path: Path) -> None:
             r"duration_s: found nothing, workload\.synthesize needs it",
         ),
         ("workload: {trace: {path: traces}}\n", r"functions: found none"),
+        (
+            MAPPED + "duration_s: 200\n",
+            r"lab\.yaml:9: duration_s: found 200, allowed is up to 120, what the trace covers",
+        ),
+        (
+            SYNTHESIZED.replace("rate_rps: 1", "rate_rps: 2.0e9"),
+            r"lab\.yaml:4: workload\.synthesize: found 2e\+09 requests",
+        ),
+        (
+            SYNTHESIZED.replace("even", "periodic").replace("rate_rps: 1", "rate_rps: 1, period_s: 1.0e-7"),
+            r"lab\.yaml:4: workload\.synthesize\.a: period_s: found 1e-07, allowed is from 1e-05",
+        ),
+        (
+            SYNTHESIZED.replace("rate_rps: 1", "rate_rps: 0").replace(
+                "duration_s: 1", "duration_s: 1.0e+300"
+            ),
+            r"lab\.yaml:4: workload\.synthesize\.a: duration_s: found 1e\+300, allowed is above 0 and up to",
+        ),
     ],
 )
 def test_workloads_that_do_not_fit_are_one_line(tmp_path: Path, body: str, message: str) -> None:
@@ -175,6 +193,17 @@ def test_instances_come_from_a_file_or_a_generator(tmp_path: Path) -> None:
     too_large = load_experiment(path, changes=[f"workload.instances={path.parent / 'instances.csv'}"])
     with pytest.raises(ExperimentError, match="instance 'a' needs 1 x 41 GiB, allowed is what a node has"):
         instance_events(too_large)
+
+
+def test_a_pipe_is_no_trace(tmp_path: Path) -> None:
+    """A pipe or device, which might never end, is refused as a trace and as instances."""
+    os.mkfifo(tmp_path / "pipe")
+    traced = load_experiment(write(tmp_path, MAPPED), trace=tmp_path / "pipe")
+    with pytest.raises(ExperimentError, match="pipe', allowed is a regular file or a directory"):
+        resolve(traced)
+    placed = load_experiment("cluster-3200", changes=["workload.instances=/dev/zero"])
+    with pytest.raises(ExperimentError, match="found '/dev/zero', allowed is a regular file"):
+        instance_events(placed)
 
 
 def test_a_real_sample_is_mapped() -> None:

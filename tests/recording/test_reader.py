@@ -136,6 +136,14 @@ def test_contradictions_between_tables_are_found(tmp_path: Path, rows: bytes, me
         load(tmp_path / "wrong").requests()
 
 
+def test_a_summary_names_its_system(tmp_path: Path) -> None:
+    """A summary without a system is refused by its file."""
+    folder = record(tmp_path)
+    (folder / "summary.json").write_text("{}")
+    with pytest.raises(RecordingError, match=r"summary\.json: system: found None, allowed is a name"):
+        _ = load(folder).summary
+
+
 def test_an_empty_folder_is_no_run(tmp_path: Path) -> None:
     """A folder without a run, or no folder at all, is said in one line."""
     with pytest.raises(RecordingError, match="no run in it"):

@@ -170,6 +170,13 @@ def test_a_window_without_time_is_refused(spec: ArrivalSpec, duration_s: float) 
         spec.arrivals(duration_s, seed=1)
 
 
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
+def test_generate_names_the_function_at_fault(spec: ArrivalSpec) -> None:
+    """Of several functions the refusal names the one that cannot be generated."""
+    with pytest.raises(TraceError, match=f"^{spec.name}: duration_s: found 1e[+]300"):
+        generate([spec], duration_s=1e300, seed=1)
+
+
 def test_two_functions_of_one_name_are_refused() -> None:
     """Specs of a workload have unique names."""
     with pytest.raises(TraceError, match="name: found 'a' twice"):

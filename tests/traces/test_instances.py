@@ -79,6 +79,8 @@ def test_columns_are_found_by_name_in_events_too(tmp_path: Path) -> None:
         ("1,start,b,s,llm,1,0.5,-1,5", "limit: found '-1'"),
         ("1,start,b,s,llm,1,0.2,0.4,-5", "memory_gb: found '-5'"),
         ("1,start,b,s,llm,1,0.2,0.4,", "memory_gb: found ''"),
+        ("1,start,b,s,llm,1,0.2,0.4,1e300", r"memory_gb: found 1e\+300, allowed is up to 1000000"),
+        pytest.param(f"1,start,b,s,llm,{'9' * 5000},0.2,0.4,5", "gpus: found '99", id="5000 digits"),
         ("nan,start,b,s,llm,1,0.2,0.4,5", "time_s: found 'nan'"),
         ("-1,start,b,s,llm,1,0.2,0.4,5", "time_s: found '-1'"),
         ("1,start,a,s,llm,1,0.2,0.4,5", "name: found a start of 'a', which runs already"),
