@@ -132,6 +132,7 @@ class Gpu:
         "memory",
         "partitioned",
         "quotas",
+        "ramps",
         "residents",
         "settings",
         "settings_of",
@@ -153,6 +154,8 @@ class Gpu:
         self.calm: Calm = ()
         self.grants: dict[tuple[tuple[float, ...], int, Calm], Grant] = {}
         """Decisions on these residents while all were calm, by quotas, mask of the idle ones and bands."""
+        self.ramps: dict[tuple[tuple[float, ...], int, Calm], tuple[tuple[float, ...], ...]] = {}
+        """Quotas that follow one another from such a view on, until they settle."""
         self.settings_of: dict[tuple[float, ...], dict[int, Setting]] = {}
         self.settings: dict[int, Setting] = {}
         self.settings_quotas: tuple[float, ...] = ()
@@ -243,6 +246,7 @@ class Gpu:
         if len(self.settings_of) > MANY_QUOTAS:
             self.settings_of.clear()
             self.grants.clear()
+            self.ramps.clear()
         self.settings = self.settings_of.setdefault(self.quotas, {})
         self.settings_quotas = self.quotas
 
@@ -285,6 +289,7 @@ class Gpu:
                 mask |= resident.bit
         self.settings_of.clear()
         self.grants.clear()
+        self.ramps.clear()
         self.calm = ()
         self.quotas = tuple(resident.quota for resident in residents)
         self.settings_quotas = ()

@@ -100,47 +100,71 @@ class VerticalLoop:
                 flip_s = self._next_flip_s(gpu)
 
     def _ride(self, gpu: Gpu, until_s: float) -> bool:
-        """Follow remembered grants from the next tick on, each due to the one before; whether there was any.
+        """Follow a remembered ramp from the next tick on, as far as before `until_s`; whether there was any.
 
         Nobody becomes idle before `until_s`, so that it need not look at who is.
         """
+        if gpu.tick_at_s >= until_s:
+            return False
         for resident in gpu.residents:
             if not resident.calm_low <= resident.pressure < resident.calm_high:
                 return False
-        tick_s, grants, idle_mask, calm = self._tick_s, gpu.grants, gpu.idle_mask, gpu.calm
-        quotas = gpu.quotas
-        tick = round(gpu.tick_at_s / tick_s)
-        time_s = tick * tick_s
+        key = (gpu.quotas, gpu.idle_mask, gpu.calm)
+        ramp = gpu.ramps.get(key)
+        if ramp is None:
+            ramp = self._ramp(gpu)
+            if ramp is None:
+                return False
+            gpu.ramps[key] = ramp
+        tick = round(gpu.tick_at_s / self._tick_s)
+        time_s = gpu.tick_at_s
         steps: list[tuple[float, tuple[float, ...]]] = []
-        while time_s < until_s:
-            grant = grants.get((quotas, idle_mask, calm))
-            if grant is None or grant.memory or grant.calm != calm:
+        for quotas in ramp:
+            if time_s >= until_s:
+                gpu.tick_at_s = time_s
                 break
-            moved = grant.quotas != quotas
-            if moved:
-                quotas = grant.quotas
-                steps.append((time_s, quotas))
-            if grant.settled or not moved:
-                time_s = INF
-                break
+            steps.append((time_s, quotas))
             tick += 1
-            time_s = tick * tick_s
-        if time_s == gpu.tick_at_s:
-            return False
-        gpu.tick_at_s = time_s
-        if not steps:
-            return True
+            time_s = tick * self._tick_s
+        else:
+            gpu.tick_at_s = INF
+        if steps:
+            self._take_steps(gpu, steps)
+        return True
+
+    def _ramp(self, gpu: Gpu) -> tuple[tuple[float, ...], ...] | None:
+        """The quotas that follow from the present view until they settle; `None` if not all are known."""
+        quotas = gpu.quotas
+        ramp: list[tuple[float, ...]] = []
+        while True:
+            grant = gpu.grants.get((quotas, gpu.idle_mask, gpu.calm))
+            if grant is None or grant.memory or grant.calm != gpu.calm:
+                return None
+            if grant.quotas == quotas:
+                return tuple(ramp)
+            quotas = grant.quotas
+            ramp.append(quotas)
+            if grant.settled:
+                return tuple(ramp)
+
+    def _take_steps(self, gpu: Gpu, steps: list[tuple[float, tuple[float, ...]]]) -> None:
+        """Give the residents one tuple of quotas after the other, each at its time; at most one is active."""
         solo = gpu.solo
         if solo is not None and isinstance(solo.owner, ServingInstance):
             position = gpu.residents.index(solo)
-            own = [(when_s, granted[position]) for when_s, granted in steps]
-            gpu.ramp_solo(own)
-            solo.share = own[-1][1]
-            solo.owner.ramp(own)
-        gpu.quotas = quotas
-        for resident, quota in zip(gpu.residents, quotas, strict=True):
+            own: list[tuple[float, float]] = []
+            quota = solo.quota
+            for time_s, quotas in steps:
+                if quotas[position] != quota:  # to re-time without a change would only round differently
+                    quota = quotas[position]
+                    own.append((time_s, quota))
+            if own:
+                gpu.ramp_solo(own)
+                solo.share = quota
+                solo.owner.ramp(own)
+        gpu.quotas = steps[-1][1]
+        for resident, quota in zip(gpu.residents, gpu.quotas, strict=True):
             resident.quota = quota
-        return True
 
     def after_resting(self, gpu: Gpu, now_s: float) -> None:
         """Arrange to find out when the resident that became inactive is idle."""
