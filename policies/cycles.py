@@ -28,23 +28,26 @@ CYCLE_BASELINES: tuple[str, ...] = get_args(CycleBaseline)
 class CycleMeter:
     """Turns the completed cycles of one resident into pressures."""
 
-    __slots__ = ("_baseline", "_shortest_s")
+    __slots__ = ("_baseline", "_shortest_of_batch_s", "_shortest_s")
 
     def __init__(self, baseline: str) -> None:
         if baseline not in CYCLE_BASELINES:
             raise ValueError(f"cycle_baseline: found {baseline!r}, allowed are {', '.join(CYCLE_BASELINES)}")
         self._baseline = baseline
-        self._shortest_s: dict[int, float] = {}
+        self._shortest_s = float("inf")
+        self._shortest_of_batch_s: dict[int, float] = {}
 
     def pressure(self, cycle_s: float, batch: int, uncontended_s: float) -> float:
         """Return T_cur / T_min of a cycle that took `cycle_s` for `batch` requests.
 
         `uncontended_s` is what the profile says the same batch takes alone, on the quotas it had.
         """
+        if self._baseline == "minimum":
+            if uncontended_s < self._shortest_s or cycle_s < self._shortest_s:
+                self._shortest_s = min(uncontended_s, cycle_s)
+            return cycle_s / self._shortest_s
         if self._baseline == "uncontended":
             return cycle_s / uncontended_s
-        key = batch if self._baseline == "batch-minimum" else 0
-        shortest_s = self._shortest_s.get(key)
-        if shortest_s is None or uncontended_s < shortest_s or cycle_s < shortest_s:
-            self._shortest_s[key] = shortest_s = min(uncontended_s, cycle_s)
+        shortest_s = min(self._shortest_of_batch_s.get(batch, uncontended_s), uncontended_s, cycle_s)
+        self._shortest_of_batch_s[batch] = shortest_s
         return cycle_s / shortest_s

@@ -83,15 +83,16 @@ class ClusterEnvironment(simpy.Environment):
                     time_s, code = heappop(agenda)
                     self._now = time_s
                     if code < JOB:
-                        complete(code, time_s)
+                        complete(code, time_s)  # starts no actor
                     else:
                         handlers[code >> _RANK_BITS](code & _INDEX_MASK, time_s)
+                        actor_s = queue[0][0]
                 elif actor_s >= until_s:
                     self._now = until_s
                     return events
                 else:
                     self.step()
-                actor_s = queue[0][0]  # a handler may have started an actor
+                    actor_s = queue[0][0]
                 events += 1
             if self._now > still_since_s:
                 still_since_s, still_blocks = self._now, 0
