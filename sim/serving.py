@@ -139,8 +139,12 @@ class Serving:
             self._vertical.cycle(instance, now_s)
         arrivals = function.arrivals
         if self._adapts:
-            # The mean arrival of a batch is taken as the middle of its first and last: it only sets waits.
-            function.latency_sum_s += count * (now_s - 0.5 * (arrivals[first] + arrivals[first + count - 1]))
+            if count == 1:
+                function.latency_sum_s += now_s - arrivals[first]
+            else:
+                # The mean arrival of a batch is taken as the middle of first and last: it only sets waits.
+                middle_s = 0.5 * (arrivals[first] + arrivals[first + count - 1])
+                function.latency_sum_s += count * (now_s - middle_s)
             function.latency_count += count
         cursor = function.cursor
         if cursor < function.end and arrivals[cursor] <= now_s and not instance.draining:
@@ -178,18 +182,24 @@ class Serving:
     def _take(self, function: ServedFunction, now_s: float) -> int:
         """Size of the batch that closes now, or 0; requests past their time-out are dropped first."""
         arrivals, cursor, end = function.arrivals, function.cursor, function.end
-        if cursor >= end or arrivals[cursor] > now_s:
+        if cursor >= end:
+            return 0
+        oldest_s = arrivals[cursor]
+        if oldest_s > now_s:
             return 0
         if self._adapts and now_s >= function.rule_until_s:
             self._ask_for_rule(function, now_s)
-        if arrivals[cursor] + function.timeout_s < now_s:
+        if oldest_s + function.timeout_s < now_s:
             cursor = bisect_left(arrivals, now_s - function.timeout_s, cursor, end)
             self._drop(function, cursor, now_s)
             if cursor >= end:
                 return 0
+            oldest_s = arrivals[cursor]
         last = cursor + function.max_batch
-        if arrivals[cursor] + function.wait_s > now_s and (last > end or arrivals[last - 1] > now_s):
+        if oldest_s + function.wait_s > now_s and (last > end or arrivals[last - 1] > now_s):
             return 0
+        if cursor + 1 >= end or arrivals[cursor + 1] > now_s:
+            return 1
         return bisect_right(arrivals, now_s, cursor, last if last < end else end) - cursor
 
     def _drop(self, function: ServedFunction, until: int, now_s: float) -> None:
