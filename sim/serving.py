@@ -38,6 +38,7 @@ class Serving:
         self._adapts = routing.adapts
         self._newest_first = routing.newest_idle_first
         self._vertical = vertical
+        self._window_s = vertical.window_s
         self._agenda = agenda
         self._activate = activate
         self._drained = drained
@@ -165,7 +166,10 @@ class Serving:
             gpu = resident.gpu
             gpu.rest(resident, now_s, self._agenda)
             if gpu.watched:
-                self._vertical.after_resting(gpu, now_s)
+                if gpu.eager or gpu.mask:
+                    self._vertical.after_resting(gpu, now_s)
+                elif now_s + self._window_s < gpu.look_s:
+                    gpu.look_s = now_s + self._window_s
         if instance.draining:
             self._drained(instance, now_s)
             return

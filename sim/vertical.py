@@ -38,7 +38,7 @@ class VerticalLoop:
     ) -> None:
         self._policy = policy
         self._tick_s = policy.tick_s or INF
-        self._window_s = policy.window_s
+        self.window_s = policy.window_s
         self._gpus = gpus
         self._agenda = agenda
         self._recorder = recorder
@@ -167,16 +167,13 @@ class VerticalLoop:
             resident.quota = quota
 
     def after_resting(self, gpu: Gpu, now_s: float) -> None:
-        """Arrange to find out when the resident that became inactive is idle."""
-        if not gpu.eager:
-            idle_s = now_s + self._window_s
-            if gpu.mask:  # another batch is left alone: its ticks lag from now on
-                gpu.look_s = 0.0
-                self.look_ahead(gpu)
-            elif idle_s < gpu.look_s:
-                gpu.look_s = idle_s
-        elif gpu.idle_check_s == INF:
-            self.watch_for_idleness(gpu, now_s)
+        """Arrange to find out when a resident that became inactive is idle: where ticks do not lag, or begin to."""
+        if gpu.eager:
+            if gpu.idle_check_s == INF:
+                self.watch_for_idleness(gpu, now_s)
+        else:  # another batch is left alone: its ticks lag from now on
+            gpu.look_s = 0.0
+            self.look_ahead(gpu)
 
     def look_ahead(self, gpu: Gpu) -> None:
         """Look at the one active batch no later than it could end if a tick that lags raises its quota."""
@@ -202,7 +199,7 @@ class VerticalLoop:
                 first_s = resident.last_active_s
         if first_s == INF:
             return INF
-        return max(self._grid(first_s + self._window_s, after=False), gpu.first_tick_s)
+        return max(self._grid(first_s + self.window_s, after=False), gpu.first_tick_s)
 
     def cycle(self, instance: ServingInstance, now_s: float) -> None:
         """Take note of a completed kernel launch cycle."""
@@ -230,7 +227,7 @@ class VerticalLoop:
         residents = gpu.residents
         if not residents:
             return
-        window_s = self._window_s
+        window_s = self.window_s
         idle_mask = 0
         calm = True
         for resident in residents:
@@ -284,7 +281,7 @@ class VerticalLoop:
         for resident in gpu.residents:
             if not resident.active and not resident.idle and resident.last_active_s < first_s:
                 first_s = resident.last_active_s
-        first_s = max(first_s + self._window_s, now_s)
+        first_s = max(first_s + self.window_s, now_s)
         if first_s < gpu.idle_check_s:
             gpu.idle_check_s = first_s
             heappush(self._agenda, (first_s, IDLE + gpu.index))
@@ -298,7 +295,7 @@ class VerticalLoop:
         if not gpu.watched or not gpu.eager:
             return
         for resident in gpu.residents:
-            if not resident.active and not resident.idle and resident.last_active_s + self._window_s <= now_s:
+            if not resident.active and not resident.idle and resident.last_active_s + self.window_s <= now_s:
                 self.ask(gpu, now_s)
                 return  # the tick looks for the next one
         self.watch_for_idleness(gpu, now_s)
