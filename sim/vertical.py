@@ -167,7 +167,7 @@ class VerticalLoop:
             resident.quota = quota
 
     def after_resting(self, gpu: Gpu, now_s: float) -> None:
-        """Arrange to find out when a resident that became inactive is idle: where ticks do not lag, or begin to."""
+        """Arrange to find out when a resident that became inactive is idle, unless look_s says it already."""
         if gpu.eager:
             if gpu.idle_check_s == INF:
                 self.watch_for_idleness(gpu, now_s)
