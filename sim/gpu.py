@@ -112,8 +112,8 @@ Setting = tuple[float, tuple[tuple[Resident, float, float], ...]]
 class Gpu:
     """One GPU (a `policies.slots.GpuView`).
 
-    The set of active residents is a bit mask; what it means for each resident is worked out once for each
-    mask and kept until quotas or residents change.
+    The set of active residents is a bit mask. What it means for each resident is worked out once for each
+    mask and tuple of quotas, and kept until residents change: quotas come back to where they were.
     """
 
     __slots__ = (
@@ -165,7 +165,7 @@ class Gpu:
         self.since_s = 0.0
         self.active_share_s = 0.0
         self.solo: Resident | None = None
-        """The only active resident, where ticks lag."""
+        """The only active resident, if there is just one."""
         self.tick_at_s = INF
         self.idle_check_s = INF
         self.idle_mask = 0
@@ -255,21 +255,18 @@ class Gpu:
         self.quotas = quotas
         for resident, quota in zip(self.residents, quotas, strict=True):
             if resident.quota != quota:
-                if resident is self.solo:
-                    self.raise_solo(quota, now_s, agenda)
                 resident.quota = quota
+                if resident is self.solo:
+                    self._requote_solo(resident, now_s, agenda)
         if self.solo is None and self.mask:
             self.switch(self.mask, now_s, agenda)
 
-    def raise_solo(self, quota: float, now_s: float, agenda: Agenda) -> None:
-        """Change the quota of the only active resident; `quotas` is to be brought up to date afterwards."""
-        resident = self.solo
-        if resident is None or resident.quota == quota:
-            return
+    def _requote_solo(self, resident: Resident, now_s: float, agenda: Agenda) -> None:
+        """Give the only active resident the share of its new quota."""
         self.active_share_s += self.share_in_use * (now_s - self.since_s)
         self.since_s = now_s
-        resident.quota = resident.share = quota
-        self.share_in_use = resident.part * quota
+        resident.share = resident.quota
+        self.share_in_use = resident.part * resident.quota
         resident.owner.retime(now_s, agenda)
 
     def ramp_solo(self, steps: list[tuple[float, float]]) -> None:

@@ -180,7 +180,6 @@ class TrainingJob:
 
     __slots__ = (
         "curve",
-        "draining",
         "finish_s",
         "function",
         "index",
@@ -216,7 +215,6 @@ class TrainingJob:
         self.ready_s: float | None = None
         self.residents: tuple[Resident, ...] = ()
         self.running = False
-        self.draining = False
         self.steps = 0.0
         self.since_s = 0.0
         self.period_s = INF

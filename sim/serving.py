@@ -78,7 +78,7 @@ class Serving:
             close_s = arrivals[full]
         if close_s < now_s:
             close_s = now_s
-        if close_s != function.armed_s:
+        if close_s != function.armed_s:  # as `_arm_at`, without the call
             function.armed_s = close_s
             heappush(self._agenda, (close_s, CLOSE + function.index))
 
