@@ -13,8 +13,7 @@ from rich.text import Text
 from dilu.help_text import examples
 from dilu.table import plain_table, show
 from policies import Function, Size
-from policies.sizing import DiluSizing, SizingError
-from policies.sizing_rivals import GpuletSizing, InflessSizing, TraversalSizing
+from policies.sizing import DiluSizing, GpuletSizing, InflessSizing, SizingError, TraversalSizing
 from profiles import Measure, ModelProfile, ProfileError, load_catalog
 
 METHODS: Final[dict[str, Callable[[Function, Measure], Size]]] = {

@@ -9,17 +9,16 @@ from typing import Any, ClassVar
 import pytest
 
 from policies import BatchRule, Grant, PolicyError, Scaling, Shard, Size, find_system, system_names
-from policies.complementary import ComplementaryPlacement
 from policies.horizontal import LazyScaling
 from policies.keep_alive import FixedKeepAlive
-from policies.placement import InflessPlacement
-from policies.rckm import Rckm
+from policies.placement import ComplementaryPlacement, InflessPlacement
 from policies.routing import DeadlineBatching, ImmediateBatching
 from policies.slots import FunctionView
 from policies.start_up import FixedStartUp
 from policies.still_views import StillFunction
 from policies.systems import SLOTS
 from policies.testing import check_policy
+from policies.vertical.rckm import Rckm
 
 FILLED = [
     pytest.param(slot, getattr(find_system(name), slot), id=f"{name}-{slot}")

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies import Cluster, Deployment, Function, Size, System, find_system
-from policies.complementary import ComplementaryPlacement
 from policies.horizontal import LazyScaling
+from policies.placement import ComplementaryPlacement
 from policies.routing import ImmediateBatching
 from policies.sizing import DiluSizing
 from policies.start_up import FixedStartUp

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from simulated import NO_ARRIVALS, Ran, run, serves, trains
 
 from policies import Size, System, find_system
-from policies.complementary import ComplementaryPlacement
+from policies.placement import ComplementaryPlacement
 from profiles import load_catalog
 
 ROBERTA, BERT = load_catalog().model("roberta-large"), load_catalog().model("bert-base")

@@ -1,4 +1,4 @@
-"""Keep-alive: when an idle instance goes."""
+"""Keep-alive by histograms of idle intervals."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.slots import FunctionView
-
-
-@dataclass(frozen=True, slots=True)
-class FixedKeepAlive:
-    """An idle instance goes after a fixed time; 600 s is OpenWhisk's default."""
-
-    timeout_s: float = 600.0
-
-    def idle_timeout_s(self, function: FunctionView) -> float:
-        """Return the fixed time."""
-        return self.timeout_s
 
 
 @dataclass(frozen=True, slots=True)

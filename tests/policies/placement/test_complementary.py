@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from policies import PlacementRequest
 from policies.books import Tenancy
-from policies.complementary import ComplementaryPlacement
 from policies.functions import Kind
+from policies.placement import ComplementaryPlacement
 
 DILU = ComplementaryPlacement()
 

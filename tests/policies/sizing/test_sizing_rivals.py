@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.functions import Function, PolicyError, Size
-from policies.sizing import SizingError
-from policies.sizing_rivals import GpuletSizing, InflessSizing, TraversalSizing
+from policies.sizing import GpuletSizing, InflessSizing, SizingError, TraversalSizing
 from profiles import LatencySurface, load_catalog
 
 CATALOG = load_catalog()

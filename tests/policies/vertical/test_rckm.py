@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.rckm import Rckm
 from policies.still_views import StillGpu, StillResident
+from policies.vertical.rckm import Rckm
 
 DILU = Rckm()
 TICKS_TO_REST = 25

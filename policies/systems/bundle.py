@@ -9,13 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
-from policies.complementary import ComplementaryPlacement
 from policies.functions import PolicyError
 from policies.horizontal import LazyScaling, ResidualRateScaling
 from policies.keep_alive import LongShortHistogram
-from policies.placement import ExclusivePlacement, InflessPlacement
-from policies.rckm import Rckm
-from policies.rckm_reference import RckmReference
+from policies.placement import ComplementaryPlacement, ExclusivePlacement, InflessPlacement
 from policies.routing import AdaptiveBatching
 from policies.sizing import DiluSizing, ExclusiveSizing, StaticSizing
 from policies.slots import (
@@ -29,6 +26,8 @@ from policies.slots import (
 )
 from policies.start_up import PolledStartUp
 from policies.vertical import StaticQuota
+from policies.vertical.rckm import Rckm
+from policies.vertical.rckm_reference import RckmReference
 
 SLOTS = ("sizing", "placement", "horizontal", "keep_alive", "vertical", "routing", "start_up")
 

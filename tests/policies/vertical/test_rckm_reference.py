@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.rckm_reference import BudgetMemory, RckmReference
 from policies.still_views import StillGpu, StillResident
+from policies.vertical.rckm_reference import BudgetMemory, RckmReference
 
 CODE = RckmReference()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 from policies.functions import Function, PolicyError, Size
-from policies.sizing import SHARE_DIGITS, ProfiledSizing, Trials, target_s, unreachable
+from policies.sizing.growth import SHARE_DIGITS, ProfiledSizing, Trials, target_s, unreachable
 from profiles import Measure
 
 BATCHES = (1, 2, 4, 8, 16, 32)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import Shard
-from policies.placement import ExclusivePlacement, InflessPlacement, affinity_mask, feasible, whole_shards
+from policies.placement import ExclusivePlacement, InflessPlacement
+from policies.placement.fit import affinity_mask, feasible, whole_shards
 
 
 def test_two_decimal_shares_may_fill_a_gpu_exactly() -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.placement import affinity_mask, best, feasible, first_fit_gang, whole_shards
+from policies.placement.fit import affinity_mask, best, feasible, first_fit_gang, whole_shards
 from policies.slots import ClusterView, PlacementRequest, Shard
 
 

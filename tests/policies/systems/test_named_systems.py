@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from policies import PolicyError, find_system, system_names
-from policies.complementary import ComplementaryPlacement
 from policies.horizontal import LazyScaling
-from policies.rckm import Rckm
-from policies.rckm_reference import RckmReference
+from policies.placement import ComplementaryPlacement
 from policies.slots import BatchRule, FunctionView
 from policies.systems import SLOTS, System
+from policies.vertical.rckm import Rckm
+from policies.vertical.rckm_reference import RckmReference
 
 
 def test_the_names_of_the_systems() -> None:

@@ -1,0 +1,10 @@
+"""The named systems: which policy fills each slot."""
+
+from policies.systems.bundle import SLOTS, System, find_system, system_names
+
+__all__ = [
+    "SLOTS",
+    "System",
+    "find_system",
+    "system_names",
+]
