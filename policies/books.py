@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.functions import Cluster, Kind
-from policies.slots import Shard
+from policies.slots import Demand, Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,13 @@ class ClusterBooks:
         self._hosts = [_Host() for _ in range(cluster.gpus)]
         self._tenancies: dict[int, Tenancy] = {}
         self._hosts_of: dict[Hashable, dict[int, int]] = {}
+        self.demands: dict[Demand, int] = {}
 
     def enter(self, tenancy: Tenancy) -> None:
         """Book an instance's shards."""
         hosts_of = self._hosts_of.setdefault(tenancy.service, {})
+        demand = _demand(tenancy)
+        self.demands[demand] = self.demands.get(demand, 0) + 1
         for shard in tenancy.shards:
             gpu = shard.gpu
             self._hosts[gpu].tenancies.append((tenancy, shard))
@@ -77,6 +80,10 @@ class ClusterBooks:
                 del hosts_of[gpu]
         if not hosts_of:
             del self._hosts_of[tenancy.service]
+        demand = _demand(tenancy)
+        self.demands[demand] -= 1
+        if not self.demands[demand]:
+            del self.demands[demand]
         return tenancy
 
     def tenancy(self, instance: int) -> Tenancy:
@@ -87,6 +94,10 @@ class ClusterBooks:
         """GPUs that host an instance of `service`, ascending."""
         return sorted(self._hosts_of.get(service, ()))
 
+    def shards(self, gpu: int) -> Sequence[Shard]:
+        """What occupies `gpu`, oldest first."""
+        return [shard for _, shard in self._hosts[gpu].tenancies]
+
     def training_gangs(self, gpu: int) -> Sequence[tuple[int, ...]]:
         """The GPUs of every training instance that has a worker on `gpu`, oldest first."""
         return [
@@ -94,3 +105,9 @@ class ClusterBooks:
             for tenancy, _ in self._hosts[gpu].tenancies
             if tenancy.kind == "training"
         ]
+
+
+def _demand(tenancy: Tenancy) -> Demand:
+    """What the instance asked for, as far as its shards tell; a split model counts by its first part."""
+    first = tenancy.shards[0]
+    return Demand(first.request, first.memory_bytes, len(tenancy.shards))

@@ -48,6 +48,24 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A size that an instance may have, and the rates for which it makes sense.
+
+    Attributes
+    ----------
+    service_s
+        Profiled time of a full batch at the request share.
+    least_rps, most_rps
+        Below the one its batches do not fill in time, above the other they queue.
+    """
+
+    size: Size
+    service_s: float
+    least_rps: float
+    most_rps: float
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A deployed model with a service-level objective.
 

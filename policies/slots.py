@@ -3,21 +3,25 @@
 A system is a frozen bundle of these. A policy is a pure function of what it is shown: it reads no clock,
 draws no random number and does no I/O, so that the same object decides in the simulated and in the real
 world, and the same view always gets the same decision. What a policy must remember travels in the view
-(`GpuView.memory`).
+(`GpuView.memory`, `FunctionView.memory`).
+
+Each slot is one small protocol. What only some policies do is a protocol of its own, which a policy may fill
+as well: `OffersChoices`, `Prewarms`, `Evicts`, `Weighs`.
 
 Views are read-only by agreement. On hot paths they are the world's own objects, seen through these protocols.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.functions import Function, Kind, Size
+from policies.functions import Choice, Function, Kind, Size
+from policies.sharing import Sharing
 from profiles import Measure
 
 # ------------------------------------------------------------------------------------------------ sizing
@@ -36,12 +40,27 @@ class SizingPolicy(Protocol):
         """Return what the system reserves for a size that profiling found."""
 
 
+@runtime_checkable
+class OffersChoices(Protocol):
+    """A sizing policy whose instances need not be of one size: placement chooses for each launch."""
+
+    def choices(self, function: Function, measure: Measure) -> tuple[Choice, ...]:
+        """Return every size that an instance of a served function may have.
+
+        Raises a `PolicyError` that names the function if there is none.
+        """
+
+
 # --------------------------------------------------------------------------------------------- placement
 
 
 @dataclass(frozen=True, slots=True)
 class PlacementRequest:
-    """One instance that needs a place. Shares and memory are per GPU; `gpus` > 1 is a gang on a node."""
+    """One instance that needs a place. Shares and memory are per GPU; `gpus` > 1 is a gang on a node.
+
+    Where sizing offers choices, `choices` are those of use now, and the placement says which it took by the
+    shard's batch, request and limit.
+    """
 
     service: Hashable
     kind: Kind
@@ -49,16 +68,38 @@ class PlacementRequest:
     request: float
     limit: float
     memory_bytes: int
+    choices: tuple[Choice, ...] = ()
 
 
 class Shard(NamedTuple):
-    """What an instance occupies on one GPU. `part` is the fraction of the model that sits there."""
+    """What an instance occupies on one GPU.
+
+    Attributes
+    ----------
+    part
+        The fraction of the model that sits there.
+    seat
+        Where on the GPU, in terms of the placement policy: it sees it again as `ClusterView.shards`, and the
+        vertical policy as `ResidentView.seat`.
+    batch
+        The batch of the choice that was taken; 0: the function's own.
+    """
 
     gpu: int
     request: float
     limit: float
     memory_bytes: int
     part: float = 1.0
+    seat: Hashable = None
+    batch: int = 0
+
+
+class Demand(NamedTuple):
+    """What an instance asks of each of its GPUs, and of how many."""
+
+    request: float
+    memory_bytes: int
+    gpus: int
 
 
 class ClusterView(Protocol):
@@ -94,6 +135,13 @@ class ClusterView(Protocol):
     def training_gangs(self, gpu: int) -> Sequence[tuple[int, ...]]:
         """The GPUs of every training instance that has a worker on `gpu`, oldest first."""
 
+    def shards(self, gpu: int) -> Sequence[Shard]:
+        """What occupies `gpu`, oldest first."""
+
+    @property
+    def demands(self) -> Mapping[Demand, int]:
+        """How many live instances there are of each demand."""
+
 
 class PlacementPolicy(Protocol):
     """Which GPUs take this instance? Asked at each launch; may split, may refuse."""
@@ -107,6 +155,42 @@ class PlacementPolicy(Protocol):
 
 
 # ------------------------------------------------------------------------- horizontal and keep-alive
+
+
+class InstanceView(Protocol):
+    """A live instance of a served function."""
+
+    @property
+    def instance(self) -> int:
+        """Its number; a later launch has a higher one."""
+
+    @property
+    def ready(self) -> bool:
+        """Has started up."""
+
+    @property
+    def idle(self) -> bool:
+        """Is ready and runs no batch."""
+
+    @property
+    def batch(self) -> int:
+        """Largest batch it serves."""
+
+    @property
+    def request(self) -> float:
+        """Floor share."""
+
+    @property
+    def limit(self) -> float:
+        """Ceiling share."""
+
+    @property
+    def quota(self) -> float:
+        """The share it may use now, on the first of its GPUs; the request until it is ready."""
+
+    @property
+    def service_s(self) -> float:
+        """Profiled time of one full batch at its request share."""
 
 
 class FunctionView(Protocol):
@@ -145,6 +229,30 @@ class FunctionView(Protocol):
         """Instances that are ready or being launched (draining ones are not)."""
 
     @property
+    def instances(self) -> Sequence[InstanceView]:
+        """The live instances, oldest first."""
+
+    @property
+    def memory(self) -> object:
+        """What the horizontal policy returned last; `None` at first."""
+
+    @property
+    def last_arrival_s(self) -> float:
+        """When the latest request arrived; minus infinity before any."""
+
+    @property
+    def arrived(self) -> int:
+        """Requests that have arrived so far."""
+
+    @property
+    def cold_start_s(self) -> float:
+        """What the start-up policy says that a launch takes."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Device memory of one instance."""
+
+    @property
     def waiting(self) -> int:
         """Requests that have arrived and are in no batch yet."""
 
@@ -172,13 +280,32 @@ class Scaling:
 
     The policy promises that it would not decide otherwise before a second arrives with more than `above` or
     fewer than `below` requests, or before `until_s`. A world may skip the polls in between, and a quiet
-    function costs nothing.
+    function costs nothing. After an action it is asked in the next second in any case.
+
+    Attributes
+    ----------
+    target
+        The wanted number of live instances.
+    unserved_rps
+        Launch, beyond the target, until new instances are profiled to serve so much. Where sizing
+        `OffersChoices`: how many instances that takes is for the placement to say.
+    retire
+        Which instances go first when there are too many; then, and by default, the newest.
+    share
+        What every instance of the function should use from now on, for the vertical policy to see as
+        `ResidentView.wanted`; `None` leaves it.
+    memory
+        What the policy wants to see again as `FunctionView.memory`.
     """
 
     target: int
     above: float = -1.0
     below: float = float("inf")
     until_s: float = float("inf")
+    unserved_rps: float = 0.0
+    retire: tuple[int, ...] = ()
+    share: float | None = None
+    memory: object = None
 
 
 class HorizontalPolicy(Protocol):
@@ -193,6 +320,35 @@ class KeepAlivePolicy(Protocol):
 
     def idle_timeout_s(self, function: FunctionView) -> float:
         """Return how long an instance may idle before it is retired; infinity keeps it."""
+
+
+class WarmWindow(NamedTuple):
+    """Seconds after the last request in which a function without instances should have a warm one."""
+
+    from_s: float
+    until_s: float
+
+
+@runtime_checkable
+class Prewarms(Protocol):
+    """A keep-alive policy that also launches ahead; asked each poll while a function has no instance."""
+
+    def warm_window(self, function: FunctionView) -> WarmWindow:
+        """Return when to have an instance ready, and how long it may then wait in vain.
+
+        It is launched so early that it is ready at `from_s`, once for each silence.
+        """
+
+
+@runtime_checkable
+class Evicts(Protocol):
+    """A keep-alive policy that retires idle instances of any function when a launch finds no place."""
+
+    def keep_priority(self, function: FunctionView, clock: float) -> float:
+        """Return how much an idle instance is worth keeping; the lowest goes first.
+
+        `clock` is the priority of the last instance that had been evicted when the function was last used.
+        """
 
 
 # ---------------------------------------------------------------------------------------------- vertical
@@ -224,6 +380,14 @@ class ResidentView(Protocol):
     @property
     def quota(self) -> float:
         """The share it may use now."""
+
+    @property
+    def seat(self) -> Hashable:
+        """Where on the GPU the placement policy put it (`Shard.seat`)."""
+
+    @property
+    def wanted(self) -> float | None:
+        """The share that the horizontal policy wants it to use (`Scaling.share`); `None` if it never said."""
 
     @property
     def idle(self) -> bool:
@@ -265,8 +429,9 @@ class Grant(NamedTuple):
         policy that does not know says `False`, and is asked again until its answer repeats.
 
     The world asks again at the next tick of its grid when it is not settled, when a resident came, went, or
-    changed between idle and busy, and after a cycle outside the calm band. A resident that is alone is asked
-    about only when it comes, and when it is left alone.
+    changed between idle and busy, when another share is wanted of one, and after a cycle outside the calm
+    band. A resident that is alone is asked about only when it comes, when it is left alone, and when another
+    share is wanted.
     """
 
     quotas: tuple[float, ...]
@@ -287,12 +452,8 @@ class VerticalPolicy(Protocol):
         """A resident that launched nothing for this long is idle."""
 
     @property
-    def partitioned(self) -> bool:
-        """SMs are partitioned by quota (MPS caps): co-residents overlap only where caps exceed the GPU."""
-
-    @property
-    def gated(self) -> bool:
-        """Launches are gated by tokens, so that a resident launches only as busily as its quota."""
+    def sharing(self) -> Sharing:
+        """What its quotas mean: caps on SMs, launch tokens, shares of time, or priorities."""
 
     @property
     def cycle_baseline(self) -> str:
@@ -328,6 +489,17 @@ class RoutingPolicy(Protocol):
 
     def batching(self, function: FunctionView) -> BatchRule:
         """Return the rule by which the function's next batches close."""
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    """A routing policy that divides the batches of a function unevenly; asked in each second with traffic."""
+
+    def weights(self, function: FunctionView) -> tuple[float, ...]:
+        """Return the requests per second that each of `function.instances` should get; 0 leaves it idle.
+
+        Of the idle instances, the one that is furthest behind its rate takes the next batch.
+        """
 
 
 class StartUpPolicy(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -19,11 +19,25 @@ GIB = 2**30
 
 
 @dataclass(frozen=True)
+class StillInstance:
+    """A live instance (a `policies.slots.InstanceView`)."""
+
+    instance: int = 0
+    ready: bool = True
+    idle: bool = True
+    batch: int = 4
+    request: float = 0.3
+    limit: float = 0.6
+    quota: float = 0.3
+    service_s: float = 0.1
+
+
+@dataclass(frozen=True)
 class StillFunction:
     """A function at the end of second `len(counts)` (a `policies.slots.FunctionView`).
 
     `counts` are the arrivals of every second so far; `cleared_s` is when a scaling action last cleared the
-    window.
+    window. Its instances are alike and ready; `shares` are their quotas, or else they have 0.3.
     """
 
     counts: tuple[int, ...] = field(default=(), repr=False)
@@ -37,6 +51,10 @@ class StillFunction:
     service_s: float = 0.1
     slo_s: float = 0.2
     model: str = "model"
+    memory: object = None
+    cold_start_s: float = 5.0
+    memory_bytes: int = 6 * GIB
+    shares: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         return f"{self!r} after arrivals {reprlib.repr(self.counts)} of {len(self.counts)} s"
@@ -45,6 +63,26 @@ class StillFunction:
     def now_s(self) -> float:
         """The end of the last second."""
         return float(len(self.counts))
+
+    @property
+    def instances(self) -> tuple[StillInstance, ...]:
+        """As many as are live."""
+        quotas = self.shares or (0.3,) * self.live
+        return tuple(
+            StillInstance(number, batch=self.batch, quota=quota, service_s=self.service_s)
+            for number, quota in enumerate(quotas)
+        )
+
+    @property
+    def last_arrival_s(self) -> float:
+        """The middle of the last second with arrivals."""
+        busy = np.flatnonzero(self.counts)
+        return float(busy[-1]) + 0.5 if len(busy) else -math.inf
+
+    @property
+    def arrived(self) -> int:
+        """All arrivals."""
+        return sum(self.counts)
 
     def rates(self, seconds: int) -> NDArray[np.int64]:
         """Arrivals in each of the last seconds since the window was cleared."""
@@ -73,6 +111,8 @@ class StillResident:
     idle: bool = False
     cycles: int = 0
     pressure: float = 1.0
+    seat: Hashable = None
+    wanted: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,11 +153,18 @@ def scaling_actions(
             continue
         waiting = rate if live == 0 else 0
         view = StillFunction(
-            counts[:now_s], live, min_instances, waiting, cleared_s, throughput_rps=throughput_rps
+            counts[:now_s],
+            live,
+            min_instances,
+            waiting,
+            cleared_s,
+            throughput_rps=throughput_rps,
+            memory=band.memory,
         )
         band = policy.scale(view)
         if band.target != live:
-            live, cleared_s, band = band.target, now_s, Scaling(band.target)
+            live, cleared_s = band.target, now_s
+            band = Scaling(band.target, memory=band.memory)
             actions.append((now_s, live))
     return actions
 

@@ -17,6 +17,7 @@ import numpy as np
 from policies.books import ClusterBooks, Tenancy
 from policies.cycles import CYCLE_BASELINES
 from policies.functions import Cluster, Function, PolicyError, Size
+from policies.sharing import Sharing
 from policies.slots import Grant, PlacementRequest, ResidentView, Scaling, Shard
 from policies.still_views import (
     GIB,
@@ -34,7 +35,7 @@ MEMBERS = {
     "placement": ("place", "splits_llm"),
     "horizontal": ("scale",),
     "keep_alive": ("idle_timeout_s",),
-    "vertical": ("decide", "first_quota", "tick_s", "window_s", "partitioned", "gated", "cycle_baseline"),
+    "vertical": ("decide", "first_quota", "tick_s", "window_s", "sharing", "cycle_baseline"),
     "routing": ("batching", "adapts", "newest_idle_first"),
     "start_up": ("seconds",),
 }
@@ -238,7 +239,13 @@ def _check_vertical(policy: Any) -> None:
         tick_s is None or tick_s > 0.0, policy, "tick_s", f"is {tick_s}, allowed are None and seconds above 0"
     )
     _demand(policy.window_s > 0.0, policy, "window_s", f"is {policy.window_s}, allowed are seconds above 0")
-    _demand_bools(policy, "partitioned", "gated")
+    sharing = policy.sharing
+    _demand(
+        isinstance(sharing, Sharing),
+        policy,
+        "sharing",
+        f"is {sharing!r}, allowed are those of policies.sharing",
+    )
     known = ", ".join(CYCLE_BASELINES)
     _demand(baseline in CYCLE_BASELINES, policy, "cycle_baseline", f"is {baseline!r}, allowed are {known}")
     for gpu in still_gpus():

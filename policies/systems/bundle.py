@@ -34,7 +34,10 @@ SLOTS = ("sizing", "placement", "horizontal", "keep_alive", "vertical", "routing
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A named bundle of policies, one a slot; without `keep_alive` only scaling in retires instances."""
+    """A named bundle of policies, one a slot; without `keep_alive` only scaling in retires instances.
+
+    `modelled` and `left_out` say what of the published system is here and what is not, for `dilu systems`.
+    """
 
     name: str
     title: str
@@ -46,6 +49,8 @@ class System:
     routing: RoutingPolicy
     start_up: StartUpPolicy
     keep_alive: KeepAlivePolicy | None = None
+    modelled: str = ""
+    left_out: str = ""
 
     def with_config(self, changes: Mapping[str, object]) -> System:
         """Return the system with some policy constants changed, e.g. `{"placement.gamma": 2.0}`.

@@ -38,6 +38,7 @@ from math import nextafter
 from typing import Literal, NamedTuple
 
 from policies.cycles import CycleBaseline
+from policies.sharing import LAUNCH_TOKENS, Sharing
 from policies.slots import GpuView, Grant, ResidentView
 
 INF = float("inf")
@@ -98,8 +99,7 @@ class Rckm:
     healthy_every: int = 5
     charge: Literal["cycle", "tick"] = "cycle"
     cycle_baseline: CycleBaseline = "minimum"
-    partitioned: bool = False
-    gated: bool = True
+    sharing: Sharing = LAUNCH_TOKENS
 
     def first_quota(self, resident: ResidentView) -> float:
         """Return the request: what is promised, whoever else is there."""

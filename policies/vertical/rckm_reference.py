@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policies.cycles import CycleBaseline
+from policies.sharing import LAUNCH_TOKENS, Sharing
 from policies.slots import GpuView, Grant, ResidentView
 
 INF = float("inf")
@@ -60,8 +61,7 @@ class RckmReference:
     floor: float = 0.01
     first_budget: float = 0.1
     cycle_baseline: CycleBaseline = "minimum"
-    partitioned: bool = False
-    gated: bool = True
+    sharing: Sharing = LAUNCH_TOKENS
 
     def first_quota(self, resident: ResidentView) -> float:
         """Return the request."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from policies.cycles import CycleBaseline
+from policies.sharing import MPS_CAPS, Sharing
 from policies.slots import GpuView, Grant, ResidentView
 
 EVERY_CYCLE_IS_CALM = (float("-inf"), float("inf"))
@@ -12,23 +14,23 @@ EVERY_CYCLE_IS_CALM = (float("-inf"), float("inf"))
 
 @dataclass(frozen=True, slots=True)
 class StaticQuota:
-    """The limit, for as long as the instance lives: an MPS active-thread percentage, or a whole GPU.
+    """The limit, or the request, for as long as the instance lives: an MPS percentage, or a whole GPU.
 
     A share that a neighbour leaves idle is not used (NVIDIA MPS documentation: the percentage is set when the
     client starts and cannot be raised while it runs).
     """
 
+    quota: Literal["limit", "request"] = "limit"
+    sharing: Sharing = MPS_CAPS
     tick_s: float | None = None
     window_s: float = float("inf")
-    partitioned: bool = True
-    gated: bool = False
     cycle_baseline: CycleBaseline = "uncontended"
 
     def first_quota(self, resident: ResidentView) -> float:
-        """Return the limit."""
-        return resident.limit
+        """Return the limit, or the request."""
+        return resident.limit if self.quota == "limit" else resident.request
 
     def decide(self, gpu: GpuView) -> Grant:
-        """Return the limits."""
-        quotas = tuple(resident.limit for resident in gpu.residents)
+        """Return the limits, or the requests."""
+        quotas = tuple(self.first_quota(resident) for resident in gpu.residents)
         return Grant(quotas, None, (EVERY_CYCLE_IS_CALM,) * len(quotas), settled=True)

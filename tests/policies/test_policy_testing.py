@@ -13,6 +13,7 @@ from policies.horizontal import LazyScaling
 from policies.keep_alive import FixedKeepAlive
 from policies.placement import ComplementaryPlacement, InflessPlacement
 from policies.routing import DeadlineBatching, ImmediateBatching
+from policies.sharing import LAUNCH_TOKENS
 from policies.slots import FunctionView
 from policies.start_up import FixedStartUp
 from policies.still_views import StillFunction
@@ -184,8 +185,7 @@ class BrokenVertical(Broken):
 
     tick_s = 0.005
     window_s = 0.5
-    partitioned = False
-    gated = True
+    sharing = LAUNCH_TOKENS
     cycle_baseline = "minimum"
     cases: ClassVar[dict[str, Answer]] = {
         "above": lambda g: granted((1.0,) * len(g.residents)),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from policies.sharing import MPS_CAPS
 from policies.still_views import StillGpu, StillResident
 from policies.vertical import StaticQuota
 
@@ -19,5 +20,6 @@ def test_an_instance_keeps_its_limit() -> None:
 
 def test_a_static_quota_is_an_mps_partition() -> None:
     """SMs are capped, launches are not gated."""
-    assert StaticQuota().partitioned
-    assert not StaticQuota().gated
+    assert StaticQuota().sharing == MPS_CAPS
+    assert MPS_CAPS.partitioned
+    assert not MPS_CAPS.gated
