@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.errors import TraceError, shown
-from traces.processes import MICROSECONDS, load_at, placed_on, regular, renewal, seconds
+from traces.processes import MICROSECONDS, load_at, placed_on, regular, renewal, seconds, spread_evenly
 from traces.streams import stream
 from traces.trace import Trace
 
-ArrivalKind = Literal["poisson", "gamma", "even", "bursty", "periodic", "sporadic"]
+ArrivalKind = Literal["poisson", "gamma", "gamma-dilu", "even", "bursty", "periodic", "sporadic"]
 
 # Peak over mean and time scale of the three typical Azure functions that INFless (ASPLOS 2022) replays and
 # Dilu (ASPLOS 2025, section 5) after it, at Dilu's pace of one value a second. Their files `Bursty.txt` and
@@ -43,12 +43,12 @@ class ArrivalSpec:
     name
         The function.
     kind
-        `poisson`, `gamma` (renewal process), `even` (a timer), `bursty` and `sporadic` (on/off), `periodic`
-        (sine).
+        `poisson`, `gamma` (renewal process), `gamma-dilu` (gamma counts of each second), `even` (a timer),
+        `bursty` and `sporadic` (on/off), `periodic` (sine).
     rate_rps
         Mean arrivals a second.
     cv
-        Coefficient of variation of the gaps; for `gamma`, and only there.
+        Coefficient of variation of the gaps, for `gamma`; what Dilu's paper calls CV, for `gamma-dilu`.
     period_s
         Mean length of an on/off cycle, or the period of the sine; `None` takes the kind's default.
     peak_to_mean
@@ -78,11 +78,12 @@ class ArrivalSpec:
             raise TraceError(
                 f"found {shown(self.rate_rps)}, allowed is a finite number from 0", field="rate_rps"
             )
-        if self.kind == "gamma" and self.cv is None:
-            raise TraceError("is missing, kind 'gamma' needs it", field="cv")
-        if self.kind != "gamma" and self.cv is not None:
+        gamma = self.kind in ("gamma", "gamma-dilu")
+        if gamma and self.cv is None:
+            raise TraceError(f"is missing, kind {self.kind!r} needs it", field="cv")
+        if not gamma and self.cv is not None:
             raise TraceError(f"found {self.cv}, kind {self.kind!r} has no use for it", field="cv")
-        if self.kind in ("poisson", "gamma", "even"):
+        if self.kind in ("poisson", "gamma", "gamma-dilu", "even"):
             for field in ("period_s", "peak_to_mean"):
                 if getattr(self, field) is not None:
                     raise TraceError(
@@ -102,6 +103,9 @@ class ArrivalSpec:
             case "gamma":
                 assert self.cv is not None
                 return gamma_renewal(self.rate_rps, self.cv, duration_s, seed=seed, name=self.name)
+            case "gamma-dilu":
+                assert self.cv is not None
+                return gamma_counts(self.rate_rps, self.cv, duration_s, seed=seed, name=self.name)
             case "even":
                 return even(self.rate_rps, duration_s, seed=seed, name=self.name)
             case "bursty":
@@ -156,6 +160,23 @@ def gamma_renewal(
 ) -> NDArray[np.float64]:
     """Arrivals with independent gamma gaps whose true coefficient of variation is `cv`."""
     return _constant(rate_rps, cv, duration_s, stream(seed, "gamma", name))
+
+
+def gamma_counts(
+    rate_rps: float, cv: float, duration_s: float, *, seed: int, name: str
+) -> NDArray[np.float64]:
+    """Arrivals evenly spaced within each second, of which there are Gamma(rate / cv^2, scale cv^2) many.
+
+    Counts are cut to whole numbers, as in the workload generator of Dilu's artifact (sigserverless/Dilu
+    @1134655). Their variance is rate * cv^2, so that their coefficient of variation is cv / sqrt(rate).
+    """
+    duration_s = _checked_duration(duration_s)
+    if not (math.isfinite(cv) and cv > 0):
+        raise TraceError(f"found {shown(cv)}, allowed is a finite number above 0", field="cv")
+    rng = stream(seed, "gamma-dilu", name)
+    counts = rng.gamma(_checked_rate(rate_rps) / cv**2, cv**2, math.ceil(duration_s))
+    arrivals = seconds(spread_evenly(np.trunc(counts).astype(np.int64), MICROSECONDS))
+    return arrivals[arrivals < duration_s]
 
 
 def even(rate_rps: float, duration_s: float, *, seed: int, name: str) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from traces import (
     TraceError,
     bursty,
     even,
+    gamma_counts,
     gamma_renewal,
     generate,
     periodic,
@@ -63,6 +64,20 @@ def test_gamma_gaps_have_their_true_variation(cv: float) -> None:
     gaps = np.diff(gamma_renewal(50.0, cv, 4000.0, seed=2, name="f"))
     assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.08)
     assert gaps.mean() == pytest.approx(0.02, rel=4 * cv / math.sqrt(gaps.size))
+
+
+def test_gamma_counts_have_the_dispersion_of_the_artifact() -> None:
+    """Counts of a second have variance cv^2 * rate, half a request of the mean cut off; none lies between."""
+    times = gamma_counts(64.0, 4.0, 20_000.0, seed=2, name="f")
+    counts = np.bincount(times.astype(int), minlength=20_000)
+    assert counts.mean() == pytest.approx(63.5, rel=0.02)
+    assert counts.var() / 64.0 == pytest.approx(16.0, rel=0.05)
+    first = times[times < np.flatnonzero(counts > 1)[0] + 1]
+    assert np.diff(first[first >= np.floor(first[-1])]) == pytest.approx(
+        1.0 / counts[int(first[-1])], abs=2e-6
+    )
+    with pytest.raises(TraceError, match="above 0"):
+        gamma_counts(64.0, 0.0, 10.0, seed=2, name="f")
 
 
 def test_even_arrivals_keep_their_distance() -> None:
@@ -129,7 +144,7 @@ def test_a_silent_function_is_a_function() -> None:
     ("changes", "message"),
     [
         ({"name": ""}, "name: found an empty name"),
-        ({"kind": "weekly"}, "kind: found 'weekly', allowed are poisson, gamma, even"),
+        ({"kind": "weekly"}, "kind: found 'weekly', allowed are poisson, gamma, gamma-dilu, even"),
         ({"rate_rps": -1.0}, "rate_rps: found -1.0"),
         ({"rate_rps": math.nan}, "rate_rps: found nan"),
         ({"kind": "gamma"}, "cv: is missing"),

@@ -17,6 +17,7 @@ def test_the_public_names_are_pinned() -> None:
         "TraceError",
         "bursty",
         "even",
+        "gamma_counts",
         "gamma_renewal",
         "generate",
         "generate_instance_events",
