@@ -2,6 +2,13 @@
 
 from profiles.catalog import Catalog, load_catalog
 from profiles.errors import ProfileError
+from profiles.interference import (
+    GpuletInterference,
+    IgniterInterference,
+    InterferenceModel,
+    Load,
+    find_interference,
+)
 from profiles.model import GpuType, Measure, ModelKind, ModelProfile
 from profiles.provenance import Provenance, ProvenanceKind
 from profiles.startup import StartUp
@@ -11,7 +18,11 @@ from profiles.training import StepCurve, TrainingProfile
 __all__ = [
     "Catalog",
     "GpuType",
+    "GpuletInterference",
+    "IgniterInterference",
+    "InterferenceModel",
     "LatencySurface",
+    "Load",
     "Measure",
     "ModelKind",
     "ModelProfile",
@@ -22,5 +33,6 @@ __all__ = [
     "StartUp",
     "StepCurve",
     "TrainingProfile",
+    "find_interference",
     "load_catalog",
 ]

@@ -6,7 +6,11 @@ def test_the_public_names_are_these() -> None:
     assert profiles.__all__ == [
         "Catalog",
         "GpuType",
+        "GpuletInterference",
+        "IgniterInterference",
+        "InterferenceModel",
         "LatencySurface",
+        "Load",
         "Measure",
         "ModelKind",
         "ModelProfile",
@@ -17,6 +21,7 @@ def test_the_public_names_are_these() -> None:
         "StartUp",
         "StepCurve",
         "TrainingProfile",
+        "find_interference",
         "load_catalog",
     ]
     assert all(hasattr(profiles, name) for name in profiles.__all__)
