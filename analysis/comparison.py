@@ -63,6 +63,7 @@ METRICS: Final = (
     Metric(("training", "jct_s"), "training_jct_s", "training completion time", "s", digits=1),
     Metric(("peak_gpus",), "peak_gpus", "GPUs, peak", digits=0),
     Metric(("mean_gpus",), "mean_gpus", "GPUs, mean"),
+    Metric(("gpus_over_bound",), "gpus_over_bound", "GPUs over volume bound"),
     Metric(("gpu_seconds",), "gpu_seconds", "GPU time", "s", digits=0),
     Metric(("sm_fragmentation",), "sm_fragmentation", "SM fragmentation", "%", 100.0, 1),
     Metric(("memory_fragmentation",), "memory_fragmentation", "memory fragmentation", "%", 100.0, 1),

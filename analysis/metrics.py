@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.bounds import volume_bound
 from analysis.latency import all_latencies, distribution, latencies, violations
 from analysis.llm import first_tokens, time_per_output_token, time_to_first_token
 from analysis.occupancy import active_share_seconds, holding
@@ -47,6 +48,10 @@ def summarise(run: Run, *, wall_s: float | None = None) -> dict[str, Any]:
     throughput_rps = _ratio(counts["completed"], simulated_s) if serves else None
     held = holding(run)
     mean_gpus = _ratio(held.gpu_seconds, simulated_s)
+    bound = volume_bound(held)
+    mean_bound, sm_bound, memory_bound = (
+        _ratio(bound.gpu_seconds(gpus), simulated_s) for gpus in (bound.gpus, bound.sm, bound.memory)
+    )
     jobs = [f["training"] for f in functions.values() if f["training"] is not None]
     summary = {
         "system": manifest.system,
@@ -68,6 +73,13 @@ def summarise(run: Run, *, wall_s: float | None = None) -> dict[str, Any]:
         "peak_gpus": held.peak_gpus,
         "mean_gpus": mean_gpus,
         "gpu_seconds": held.gpu_seconds,
+        "gpus_bound": {
+            "peak": bound.peak,
+            "mean": mean_bound,
+            "sm_mean": sm_bound,
+            "memory_mean": memory_bound,
+        },
+        "gpus_over_bound": _ratio(mean_gpus, mean_bound),
         "sm_fragmentation": held.sm_fragmentation,
         "sm_fragmentation_reserved": held.sm_fragmentation_reserved,
         "memory_fragmentation": held.memory_fragmentation,
