@@ -7,23 +7,26 @@ knows no clock but the times it is told.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from policies.books import ClusterBooks, Tenancy
-from policies.functions import Cluster, Deployment, Function, PolicyError, Size
-from policies.slots import FunctionView, PlacementRequest, Shard
+from policies.functions import Choice, Cluster, Deployment, Function, PolicyError, Size
+from policies.keeping import Keeping
+from policies.slots import FunctionView, OffersChoices, PlacementRequest, Shard
 from policies.systems import System
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Start an instance on these shards; it is ready `start_up_s` later. Not `cold`: it is warm at once."""
+    """Start an instance of this size on these shards; it is ready `start_up_s` later, or at once if warm."""
 
     instance: int
     function: int
     shards: tuple[Shard, ...]
     start_up_s: float
     cold: bool
+    size: Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,17 @@ Action = Launch | Retire | Refused
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What a poll decided, and which rates (requests in a second) or time make the next one worthwhile."""
+    """What a poll decided, and which rates (requests in a second) or time make the next one worthwhile.
+
+    `share` and `memory` are those of `Scaling`; the world keeps them with the function.
+    """
 
     actions: tuple[Action, ...]
     above: float
     below: float
     until_s: float
+    share: float | None = None
+    memory: object = None
 
 
 class Controller:
@@ -67,10 +75,17 @@ class Controller:
         self.functions = deployment.functions
         self.books = ClusterBooks(deployment.cluster)
         self.sizes = _sizes(system, deployment.functions)
+        self._choices = _choices(system, deployment.functions)
         self._live: list[list[int]] = [[] for _ in deployment.functions]
         self._instances = 0
+        self._keeping = Keeping(system.keep_alive, len(deployment.functions))
+        self._evicted: dict[int, Tenancy] = {}
         for function in deployment.functions:
             _check_placeable(function, deployment.cluster, system)
+
+    def watch(self, views: Sequence[FunctionView | None]) -> None:
+        """Let the controller see all served functions, as it must to make room by eviction."""
+        self._keeping.views = views
 
     def live(self, function: int) -> int:
         """Instances of a function that are ready or being launched."""
@@ -92,20 +107,23 @@ class Controller:
         """
         live = self._live[function]
         scaling = self.system.horizontal.scale(view)
-        actions: tuple[Action, ...] = ()
+        actions: list[Action] = []
         if scaling.target > len(live):
-            actions = self._launch(function, scaling.target - len(live), cold=True)
+            actions += self._launch(function, scaling.target - len(live), cold=True)
         elif scaling.target < len(live):
-            actions = tuple(self._retire(function, live[-1]) for _ in range(len(live) - scaling.target))
-        elif self.system.keep_alive is not None and idle and len(live) > view.min_instances:
-            timeout_s = self.system.keep_alive.idle_timeout_s(view)
-            expired = [one for since_s, one in sorted(idle) if since_s + timeout_s <= view.now_s]
-            actions = tuple(self._retire(function, one) for one in expired[: len(live) - view.min_instances])
+            actions += self._scale_in(function, len(live) - scaling.target, scaling.retire)
+        if scaling.unserved_rps > 0.0:
+            actions += self._launch_for(function, scaling.unserved_rps)
+        until_s = scaling.until_s
+        if not actions:
+            keeping = self._keeping.decide(function, view, live, idle)
+            actions += (self._retire(function, one) for one in keeping.expired)
+            if keeping.prewarm:
+                actions += self._prewarm(function, view)
+            until_s = min(until_s, keeping.until_s)
         if actions:  # the band was promised for another number of instances
-            return Poll(actions, above=-1.0, below=float("inf"), until_s=view.now_s)
-        keep_alive_asks = self.system.keep_alive is not None and len(live) > view.min_instances
-        until_s = min(scaling.until_s, view.now_s) if keep_alive_asks else scaling.until_s
-        return Poll(actions, scaling.above, scaling.below, until_s)
+            return Poll(tuple(actions), -1.0, float("inf"), view.now_s, scaling.share, scaling.memory)
+        return Poll((), scaling.above, scaling.below, until_s, scaling.share, scaling.memory)
 
     def finished(self, function: int, instance: int) -> Retire:
         """Retire a training instance that has done all its iterations."""
@@ -113,10 +131,49 @@ class Controller:
 
     def gone(self, instance: int) -> Tenancy:
         """Free what a retired instance occupied, once the world reports that it has left."""
-        return self.books.leave(instance)
+        evicted = self._evicted.pop(instance, None)
+        return self.books.leave(instance) if evicted is None else evicted
+
+    def _scale_in(self, function: int, count: int, first: tuple[int, ...]) -> list[Action]:
+        """Retire `count` instances: those that the policy named, then the newest."""
+        live = self._live[function]
+        order = [one for one in first if one in live]
+        order += [one for one in reversed(live) if one not in order]
+        return [self._retire(function, one) for one in order[:count]]
+
+    def _prewarm(self, function: int, view: FunctionView) -> tuple[Action, ...]:
+        actions = self._launch(function, 1, cold=True)
+        if isinstance(actions[-1], Launch):
+            self._keeping.prewarmed(function, actions[-1].instance, view)
+        return actions
 
     def _launch(self, function: int, count: int, *, cold: bool) -> tuple[Action, ...]:
         actions: list[Action] = []
+        for _ in range(count):
+            launched = self._place(function, (), cold=cold)
+            actions += launched
+            if isinstance(launched[-1], Refused):
+                break
+        return tuple(actions)
+
+    def _launch_for(self, function: int, rate_rps: float) -> list[Action]:
+        """Launch instances of whatever sizes the placement chooses until they serve a rate."""
+        actions: list[Action] = []
+        left_rps = rate_rps
+        while left_rps > 0.0:
+            choices = tuple(c for c in self._choices[function] if c.least_rps <= left_rps)
+            if not choices:
+                break
+            launched = self._place(function, choices, cold=True)
+            actions += launched
+            launch = launched[-1]
+            if not isinstance(launch, Launch):
+                break
+            left_rps -= next(c.most_rps for c in choices if _same_size(c.size, launch.size))
+        return actions
+
+    def _place(self, function: int, choices: tuple[Choice, ...], *, cold: bool) -> list[Action]:
+        """Launch one instance, evicting idle ones of others if there is no place and the system does that."""
         spec, size = self.functions[function], self.sizes[function]
         request = PlacementRequest(
             service=function,
@@ -125,23 +182,44 @@ class Controller:
             request=size.request,
             limit=size.limit,
             memory_bytes=spec.memory_bytes,
+            choices=choices,
         )
-        for _ in range(count):
+        actions: list[Action] = []
+        shards = self.system.placement.place(request, self.books)
+        while shards is None:
+            victim = self._keeping.next_victim(self._live)
+            if victim is None:
+                return [*actions, Refused(function)]
+            owner, instance = victim
+            actions.append(self._retire(owner, instance))
+            self._evicted[instance] = self.books.leave(instance)
             shards = self.system.placement.place(request, self.books)
-            if shards is None:
-                actions.append(Refused(function))
-                break
-            instance = self._instances
-            self._instances += 1
-            self.books.enter(Tenancy(instance, function, spec.kind, shards))
-            self._live[function].append(instance)
-            start_up_s = self.system.start_up.seconds(spec) if cold else 0.0
-            actions.append(Launch(instance, function, shards, start_up_s, cold))
-        return tuple(actions)
+        if shards[0].batch:
+            size = Size(shards[0].batch, shards[0].request, shards[0].limit)
+        instance = self._instances
+        self._instances += 1
+        self.books.enter(Tenancy(instance, function, spec.kind, shards))
+        self._live[function].append(instance)
+        start_up_s = self.system.start_up.seconds(spec) if cold else 0.0
+        return [*actions, Launch(instance, function, shards, start_up_s, cold, size)]
 
     def _retire(self, function: int, instance: int) -> Retire:
         self._live[function].remove(instance)
         return Retire(instance)
+
+
+def _same_size(one: Size, other: Size) -> bool:
+    return (one.batch, one.request, one.limit) == (other.batch, other.request, other.limit)
+
+
+def _choices(system: System, functions: tuple[Function, ...]) -> tuple[tuple[Choice, ...], ...]:
+    """Every size that the instances of each function may have; none where sizing offers no choice."""
+    sizing = system.sizing
+    if not isinstance(sizing, OffersChoices):
+        return ((),) * len(functions)
+    return tuple(
+        () if f.kind == "training" else sizing.choices(f, f.model.measurement(f.kind)) for f in functions
+    )
 
 
 def _sizes(system: System, functions: tuple[Function, ...]) -> tuple[Size, ...]:

@@ -192,6 +192,10 @@ class InstanceView(Protocol):
     def service_s(self) -> float:
         """Profiled time of one full batch at its request share."""
 
+    @property
+    def fastest_s(self) -> float:
+        """Profiled time of one full batch at its limit share."""
+
 
 class FunctionView(Protocol):
     """What a policy may see of a served function."""

@@ -30,6 +30,7 @@ class StillInstance:
     limit: float = 0.6
     quota: float = 0.3
     service_s: float = 0.1
+    fastest_s: float = 0.06
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,13 @@ class StillFunction:
         """As many as are live."""
         quotas = self.shares or (0.3,) * self.live
         return tuple(
-            StillInstance(number, batch=self.batch, quota=quota, service_s=self.service_s)
+            StillInstance(
+                number,
+                batch=self.batch,
+                quota=quota,
+                service_s=self.service_s,
+                fastest_s=0.6 * self.service_s,
+            )
             for number, quota in enumerate(quotas)
         )
 

@@ -239,6 +239,8 @@ def _check_vertical(policy: Any) -> None:
         tick_s is None or tick_s > 0.0, policy, "tick_s", f"is {tick_s}, allowed are None and seconds above 0"
     )
     _demand(policy.window_s > 0.0, policy, "window_s", f"is {policy.window_s}, allowed are seconds above 0")
+    finite = tick_s is None or policy.window_s < math.inf
+    _demand(finite, policy, "window_s", "is infinite, though the policy ticks: nobody would ever be idle")
     sharing = policy.sharing
     _demand(
         isinstance(sharing, Sharing),
@@ -296,10 +298,8 @@ def _check_grant(policy: Any, grant: Any, gpu: StillGpu) -> None:
 
 
 def _demand_quota(policy: Any, method: str, quota: float, resident: ResidentView, view: object) -> None:
-    breach = f"gave quota {quota}, allowed is 0 <= quota <= {resident.limit}"
-    _demand(0.0 <= quota <= resident.limit, policy, method, breach, view)
-    if resident.slo_sensitive and not resident.idle:
-        _demand(quota > 0.0, policy, method, "starves a resident that has requests to serve", view)
+    breach = f"gave quota {quota}, allowed is 0 < quota <= {resident.limit}"
+    _demand(0.0 < quota <= resident.limit, policy, method, breach, view)
 
 
 # ------------------------------------------------------------------------------------- sizing and start-up

@@ -1,5 +1,6 @@
 """Sizing: which batch, request and limit a function gets."""
 
+from policies.sizing.choices import NonUniformSizing
 from policies.sizing.growth import (
     DiluSizing,
     ExclusiveSizing,
@@ -11,17 +12,20 @@ from policies.sizing.growth import (
     hgss,
 )
 from policies.sizing.rivals import GpuletSizing, InflessSizing, TraversalSizing
+from policies.sizing.uncapped import UncappedSizing
 
 __all__ = [
     "DiluSizing",
     "ExclusiveSizing",
     "GpuletSizing",
     "InflessSizing",
+    "NonUniformSizing",
     "ProfiledSizing",
     "SizingError",
     "StaticSizing",
     "TrainingSizing",
     "TraversalSizing",
+    "UncappedSizing",
     "bisection",
     "hgss",
 ]

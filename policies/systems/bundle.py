@@ -1,20 +1,15 @@
-"""The named systems: which policy fills each slot."""
+"""A system: a frozen bundle of policies, one a slot."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from policies.functions import PolicyError
-from policies.horizontal import LazyScaling, ResidualRateScaling
-from policies.keep_alive import LongShortHistogram
-from policies.placement import ComplementaryPlacement, ExclusivePlacement, InflessPlacement
-from policies.routing import AdaptiveBatching
-from policies.sizing import DiluSizing, ExclusiveSizing, StaticSizing
 from policies.slots import (
     HorizontalPolicy,
     KeepAlivePolicy,
@@ -24,10 +19,6 @@ from policies.slots import (
     StartUpPolicy,
     VerticalPolicy,
 )
-from policies.start_up import PolledStartUp
-from policies.vertical import StaticQuota
-from policies.vertical.rckm import Rckm
-from policies.vertical.rckm_reference import RckmReference
 
 SLOTS = ("sizing", "placement", "horizontal", "keep_alive", "vertical", "routing", "start_up")
 
@@ -103,83 +94,3 @@ def _described(policy: object) -> str:
     summary = (inspect.getdoc(type(policy)) or "").split("\n", 1)[0].rstrip(".")
     constants = ", ".join(f"{f.name}={getattr(policy, f.name)!r}" for f in fields(policy))  # type: ignore[arg-type]
     return f"{type(policy).__name__}({constants}): {summary}"
-
-
-def _dilu() -> System:
-    return System(
-        name="dilu",
-        title="Dilu",
-        source="Lv et al., ASPLOS 2025, arXiv 2503.05130, sections 3.1 to 3.5",
-        sizing=DiluSizing(),
-        placement=ComplementaryPlacement(),
-        horizontal=LazyScaling(),
-        vertical=Rckm(),
-        routing=AdaptiveBatching(),
-        start_up=PolledStartUp(),
-    )
-
-
-def _dilu_reference() -> System:
-    return dataclasses.replace(
-        _dilu(),
-        name="dilu-reference",
-        title="Dilu as its public code does it",
-        source="sigserverless/Dilu @1134655",
-        placement=ComplementaryPlacement(
-            llm_fit="worst", split_order="fullest", split_limit="request", training_fit="first"
-        ),
-        horizontal=LazyScaling(strict_in=False),
-        vertical=RckmReference(),
-    )
-
-
-def _exclusive() -> System:
-    return System(
-        name="exclusive",
-        title="Exclusive GPUs",
-        source="Kubernetes device plugin; Dilu, ASPLOS 2025, section 5.1",
-        sizing=ExclusiveSizing(),
-        placement=ExclusivePlacement(),
-        horizontal=LazyScaling(),
-        vertical=StaticQuota(),
-        routing=AdaptiveBatching(),
-        start_up=PolledStartUp(),
-    )
-
-
-def _infless(quota: Literal["request", "limit"]) -> System:
-    return System(
-        name=f"infless+-{quota[0]}",
-        title=f"INFless+ with {quota} quotas",
-        source="Yang et al., ASPLOS 2022, extended to training as in Dilu, ASPLOS 2025, sections 5.1 and 5.4",
-        sizing=StaticSizing(quota=quota),
-        placement=InflessPlacement(),
-        horizontal=ResidualRateScaling(),
-        keep_alive=LongShortHistogram(),
-        vertical=StaticQuota(),
-        routing=AdaptiveBatching(newest_idle_first=True),
-        start_up=PolledStartUp(),
-    )
-
-
-_SYSTEMS: dict[str, Callable[[], System]] = {
-    "exclusive": _exclusive,
-    "infless+-l": lambda: _infless("limit"),
-    "infless+-r": lambda: _infless("request"),
-    "dilu": _dilu,
-    "dilu-reference": _dilu_reference,
-}
-
-
-def system_names() -> tuple[str, ...]:
-    """Names of the systems, rivals first."""
-    return tuple(_SYSTEMS)
-
-
-def find_system(name: str) -> System:
-    """Return the named system; an unknown name raises `PolicyError` with the nearest valid one."""
-    if name not in _SYSTEMS:
-        near = difflib.get_close_matches(name, _SYSTEMS, n=1)
-        mend = f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(_SYSTEMS)}"
-        raise PolicyError(f"system: found {name!r}; {mend}")
-    return _SYSTEMS[name]()

@@ -73,7 +73,7 @@ def test_a_deployment_launches_the_minimum() -> None:
     controller = controls(function(size=SIZE, min_instances=2))
     actions = controller.deploy(0, warm=True)
     shard = Shard(0, 0.3, 0.6, 4 * GIB)
-    assert actions == (Launch(0, 0, (shard,), 0.0, False), Launch(1, 0, (shard,), 0.0, False))
+    assert actions == (Launch(0, 0, (shard,), 0.0, False, SIZE), Launch(1, 0, (shard,), 0.0, False, SIZE))
     assert controller.live(0) == 2
     assert controller.books.request[0] == pytest.approx(0.6)
 

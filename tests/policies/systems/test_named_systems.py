@@ -15,9 +15,45 @@ from policies.vertical.rckm_reference import RckmReference
 
 
 def test_the_names_of_the_systems() -> None:
-    """Rivals first, Dilu last; each system knows its own name."""
-    assert system_names() == ("exclusive", "infless+-l", "infless+-r", "dilu", "dilu-reference")
+    """Sharing of a GPU, then clusters, then Dilu and its ablations, then the bound; each knows its name."""
+    assert system_names() == (
+        *("exclusive", "mps-l", "mps-r", "time-slicing", "tgs", "antman", "kubeshare", "fast-gs", "orion"),
+        *("reef", "knative", "kubernetes", "openwhisk", "hybrid-histogram", "faascache", "infless+"),
+        *("infless+-l", "infless+-r", "fast-gs+", "has-gpu", "fgd", "torpor"),
+        *("dilu", "dilu-reference", "dilu-rc", "dilu-wa", "dilu-vs", "oracle"),
+    )
     assert tuple(find_system(name).name for name in system_names()) == system_names()
+
+
+@pytest.mark.parametrize("name", system_names())
+def test_a_system_says_what_it_models(name: str) -> None:
+    """And where it comes from; nothing is modelled in full silence."""
+    system = find_system(name)
+    assert system.title
+    assert system.source
+    assert system.modelled
+
+
+def test_what_shares_a_gpu_differs_in_nothing_else() -> None:
+    """The rivals in sharing take Dilu's routing, scaling and start-up, so that sharing makes the difference."""
+    dilu = find_system("dilu")
+    for name in ("mps-l", "mps-r", "time-slicing", "tgs", "antman", "kubeshare", "fast-gs", "orion", "reef"):
+        system = find_system(name)
+        assert (system.horizontal, system.routing, system.start_up) == (
+            dilu.horizontal,
+            dilu.routing,
+            dilu.start_up,
+        )
+        assert system.vertical != dilu.vertical
+
+
+def test_each_ablation_takes_one_thing_away() -> None:
+    """-RC and -WA differ from Dilu in placement alone, -VS in vertical scaling alone (Fig. 15)."""
+    dilu = find_system("dilu")
+    for name, slot in (("dilu-rc", "placement"), ("dilu-wa", "placement"), ("dilu-vs", "vertical")):
+        system = find_system(name)
+        assert [s for s in SLOTS if getattr(system, s) != getattr(dilu, s)] == [slot]
+    assert not find_system("dilu-rc").placement.splits_llm
 
 
 @pytest.mark.parametrize(
@@ -25,7 +61,7 @@ def test_the_names_of_the_systems() -> None:
     [
         ("dylu", "did you mean 'dilu'?"),
         ("infless-l", "did you mean 'infless+-l'?"),
-        ("knative", "allowed are exclusive, infless+-l, infless+-r, dilu, dilu-reference"),
+        ("slurm", "allowed are " + ", ".join(system_names())),
     ],
 )
 def test_an_unknown_system_is_answered_with_the_nearest(name: str, mend: str) -> None:
@@ -52,7 +88,7 @@ def test_a_description_names_what_fills_every_slot(name: str) -> None:
     lines = find_system(name).describe()
     assert tuple(lines) == SLOTS
     assert all(line and "\n" not in line for line in lines.values())
-    assert lines["keep_alive"].startswith("LongShortHistogram(" if "infless" in name else "none")
+    assert (lines["keep_alive"] == "none") == (find_system(name).keep_alive is None)
 
 
 def test_a_description_shows_the_constants() -> None:
