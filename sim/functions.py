@@ -31,10 +31,13 @@ class ServedFunction:
         "arrival_column",
         "arrivals",
         "batch",
+        "cold_start_s",
         "cursor",
         "end",
+        "fitted",
         "idle",
         "index",
+        "instances",
         "is_llm",
         "known",
         "latency_count",
@@ -42,6 +45,8 @@ class ServedFunction:
         "latency_sum_s",
         "live",
         "max_batch",
+        "memory",
+        "memory_bytes",
         "min_instances",
         "model",
         "now_s",
@@ -49,13 +54,17 @@ class ServedFunction:
         "retry_s",
         "rule_until_s",
         "service_s",
+        "share",
         "since_s",
         "slo_s",
         "spec",
         "throughput_rps",
         "timeout_s",
         "tokens",
+        "uniform",
         "wait_s",
+        "weights",
+        "weights_since_s",
     )
 
     def __init__(
@@ -66,8 +75,24 @@ class ServedFunction:
         arrivals: NDArray[np.float64],
         output_tokens: NDArray[np.int32] | None,
         duration_s: float,
+        cold_start_s: float = 0.0,
     ) -> None:
         self.index = index
+        self.cold_start_s = cold_start_s
+        self.memory_bytes = spec.memory_bytes
+        self.instances: list[ServingInstance] = []
+        """The live ones, oldest first."""
+        self.memory: object = None
+        """Of the horizontal policy."""
+        self.share: float | None = None
+        """What the horizontal policy wants its instances to use."""
+        self.fitted = size
+        """The size whose batching rule stands: that of the instance that takes the next batch."""
+        self.uniform = True
+        """All its instances are of its own size."""
+        self.weights: dict[int, float] = {}
+        """Requests per second that each instance should get, where the routing policy weighs them."""
+        self.weights_since_s = 0.0
         self.spec = spec
         self.model = spec.model.name
         self.arrival_column = np.ascontiguousarray(arrivals, dtype=np.float64)
@@ -106,6 +131,17 @@ class ServedFunction:
     def waiting(self) -> int:
         """Requests that have arrived by `now_s` and are in no batch yet."""
         return bisect_right(self.arrivals, self.now_s, self.cursor, self.end) - self.cursor
+
+    @property
+    def arrived(self) -> int:
+        """Requests that have arrived by `now_s`."""
+        return bisect_right(self.arrivals, self.now_s, 0, self.end)
+
+    @property
+    def last_arrival_s(self) -> float:
+        """When the latest request arrived; minus infinity before any."""
+        arrived = self.arrived
+        return self.arrivals[arrived - 1] if arrived else -INF
 
     def longest_answer(self, first: int, count: int) -> int:
         """Output tokens of the longest answer of a batch: its iterations under static batching."""

@@ -1,26 +1,18 @@
 """A shared GPU: its residents, who of them is active, and what that means for each.
 
-Contention has two parts.
-
-*Share.* Quotas cap, they do not reserve: an active resident runs on its quota of the SMs. Where the active
-quotas exceed the GPU, all are scaled to fit.
-
-*Launch interference.* A kernel waits for blocks of co-residents that already run on the SMs both may use.
-An iteration of resident i gets longer by ``n_i * sum_j o_ij * a_j * w_j``: n_i its kernel launches; o_ij
-the part of i's SMs that j may use too, 1 without a partition and ``max(0, q_i + q_j - 1) / q_i`` under
-caps; a_j how busily j launches, its quota when launches are gated, else 1 while active; w_j the mean wait
-behind a running wave of j.
-
-The second part is what a token manager sees: RoBERTa-large's kernel launch cycle grows from 25 to 50 ms
-beside training (Dilu, ASPLOS 2025, section 3.4), which no split of SMs explains.
+What residents mean for each other is the law of contention (`sim.contention`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Protocol
 
 from policies import Grant
 from policies.cycles import CycleMeter
+from policies.sharing import Sharing, TimeSharing
+from profiles import InterferenceModel
+from sim.contention import Terms, contention
 
 INF = float("inf")
 Agenda = list[tuple[float, int]]
@@ -46,11 +38,14 @@ class Resident:
 
     __slots__ = (
         "active",
+        "alone",
+        "batch",
         "bit",
         "calm_high",
         "calm_low",
         "cycles",
         "delay_s",
+        "disturbed",
         "gpu",
         "idle",
         "instance",
@@ -58,13 +53,18 @@ class Resident:
         "last_active_s",
         "limit",
         "meter",
+        "model",
         "owner",
         "part",
         "pressure",
         "quota",
         "request",
+        "seat",
         "share",
         "slo_sensitive",
+        "stretch",
+        "wait_s",
+        "wanted",
         "wave_s",
     )
 
@@ -81,6 +81,10 @@ class Resident:
         part: float,
         wave_s: float,
         meter: CycleMeter,
+        model: str = "",
+        batch: int = 1,
+        seat: Hashable = None,
+        wanted: float | None = None,
     ) -> None:
         self.owner = owner
         self.gpu = gpu
@@ -92,21 +96,39 @@ class Resident:
         self.part = part
         self.wave_s = wave_s
         self.meter = meter
+        self.model = model
+        self.batch = batch
+        self.seat = seat
+        self.wanted = wanted
         self.bit = 0
         self.active = False
         self.quota = 0.0
-        self.share = 0.0
-        self.delay_s = 0.0
-        """Launch interference: how much longer each of its kernel launches waits now."""
+        self.share = self.alone = 0.0
+        self.stretch = 1.0
+        self.delay_s = self.wait_s = 0.0
+        """The terms on which it runs now; see `sim.contention.Terms`."""
+        self.disturbed = False
         self.idle = True
         self.last_active_s = -INF
         self.cycles = 0
         self.pressure = 1.0
         self.calm_low, self.calm_high = -INF, INF
 
+    def run_on(self, terms: Terms) -> None:
+        """Take the terms of contention."""
+        self.share, self.alone, self.stretch, self.delay_s, self.wait_s = terms
+        self.disturbed = terms.disturbed
 
-Setting = tuple[float, tuple[tuple[Resident, float, float], ...]]
-"""Share in use, and (resident, share, delay_s) of each active resident, for one set of active residents."""
+    def run_alone(self) -> None:
+        """Take the terms of somebody who is alone on its quota."""
+        self.share = self.alone = self.quota
+        self.stretch = 1.0
+        self.delay_s = self.wait_s = 0.0
+        self.disturbed = False
+
+
+Setting = tuple[float, tuple[tuple[Resident, Terms], ...]]
+"""Share in use, and the terms of each active resident, for one set of active residents."""
 
 
 class Gpu:
@@ -121,16 +143,16 @@ class Gpu:
         "calm",
         "eager",
         "first_tick_s",
-        "gated",
         "grants",
         "idle_check_s",
         "idle_mask",
         "index",
+        "interference",
         "look_s",
         "mask",
         "may_lag",
         "memory",
-        "partitioned",
+        "plain",
         "quotas",
         "ramps",
         "residents",
@@ -138,16 +160,19 @@ class Gpu:
         "settings_of",
         "settings_quotas",
         "share_in_use",
+        "sharing",
         "since_s",
         "solo",
         "tick_at_s",
         "watched",
     )
 
-    def __init__(self, index: int, *, partitioned: bool, gated: bool) -> None:
+    def __init__(self, index: int, sharing: Sharing, interference: InterferenceModel | None = None) -> None:
         self.index = index
-        self.partitioned = partitioned
-        self.gated = gated
+        self.sharing = sharing
+        self.interference = interference
+        self.plain = not isinstance(sharing, TimeSharing)
+        """Whoever is active alone runs on its quota."""
         self.residents: list[Resident] = []
         self.memory: object = None
         self.quotas: tuple[float, ...] = ()
@@ -185,7 +210,7 @@ class Gpu:
         """Make a resident active."""
         resident.active = True
         self.idle_mask &= ~resident.bit
-        if self.mask:
+        if self.mask or not self.plain:
             self.switch(self.mask | resident.bit, now_s, agenda)
             self.eager = True
             self.solo = None
@@ -193,8 +218,9 @@ class Gpu:
         # Alone: what `contention` says of one resident, without asking it.
         self.mask = resident.bit
         self.since_s = now_s
-        resident.share = quota = resident.quota
-        resident.delay_s = 0.0
+        resident.share = resident.alone = quota = resident.quota
+        if resident.disturbed:
+            resident.run_alone()
         self.share_in_use = resident.part * quota
         self.eager = not self.may_lag
         self.solo = resident
@@ -220,7 +246,7 @@ class Gpu:
         crowded = bool(self.mask & (self.mask - 1))
         self.eager = not self.may_lag or crowded
         self.solo = None
-        if self.mask and not crowded:
+        if self.mask and not crowded and self.plain:
             self.solo = next(r for r in self.residents if r.bit == self.mask)
 
     def switch(self, mask: int, now_s: float, agenda: Agenda) -> None:
@@ -233,14 +259,20 @@ class Gpu:
         setting = self.settings.get(mask)
         if setting is None:
             active = [r for r in self.residents if r.bit & mask]
-            setting = contention(active, partitioned=self.partitioned, gated=self.gated)
-            self.settings[mask] = setting
+            in_use, terms = contention(active, self.sharing, self.interference)
+            setting = self.settings[mask] = (in_use, tuple(zip(active, terms, strict=True)))
         self.share_in_use = setting[0]
-        for resident, share, delay_s in setting[1]:
-            if resident.share != share or resident.delay_s != delay_s:
-                resident.share = share
-                resident.delay_s = delay_s
+        for resident, term in setting[1]:
+            if (
+                resident.share != term[0]
+                or resident.delay_s != term[3]
+                or resident.stretch != term[2]
+                or resident.wait_s != term[4]
+            ):
+                resident.run_on(term)
                 resident.owner.retime(now_s, agenda)
+            elif resident.alone != term[1]:
+                resident.run_on(term)
 
     def _find_settings(self) -> None:
         if len(self.settings_of) > MANY_QUOTAS:
@@ -265,7 +297,7 @@ class Gpu:
         """Give the only active resident the share of its new quota."""
         self.active_share_s += self.share_in_use * (now_s - self.since_s)
         self.since_s = now_s
-        resident.share = resident.quota
+        resident.run_alone()
         self.share_in_use = resident.part * resident.quota
         resident.owner.retime(now_s, agenda)
 
@@ -296,21 +328,3 @@ class Gpu:
     def active_share_until(self, now_s: float) -> float:
         """Integral of the share in use from 0 to `now_s`."""
         return self.active_share_s + self.share_in_use * (now_s - self.since_s)
-
-
-def contention(active: list[Resident], *, partitioned: bool, gated: bool) -> Setting:
-    """Share and launch interference of each of the residents that are active together."""
-    demand = sum(r.part * r.quota for r in active)
-    scale = 1.0 if demand <= 1.0 else 1.0 / demand
-    rows = []
-    for resident in active:
-        delay_s = 0.0
-        for other in active:
-            if other is resident:
-                continue
-            busy = other.part * (other.quota if gated else 1.0)
-            if partitioned:
-                busy *= max(0.0, resident.quota + other.quota - 1.0) / resident.quota
-            delay_s += busy * other.wave_s
-        rows.append((resident, resident.quota * scale, delay_s))
-    return sum(r.part * share for r, share, _ in rows), tuple(rows)

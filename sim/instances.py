@@ -18,9 +18,10 @@ ROUNDING_S = 1e-9
 class ServingInstance:
     """A serving instance and the batch it runs.
 
-    An iteration of `count` requests takes ``seconds(count, share) + launches * delay`` on one GPU. Split
-    over several, a stage holds a part of the model and takes that part of the iteration. A batch is `units`
-    iterations: 1, or the output tokens of its longest answer (static batching).
+    A `policies.slots.InstanceView`. An iteration of `count` requests takes ``seconds(count, share) * stretch
+    + launches * delay`` on one GPU. Split over several, a stage holds a part of the model and takes that
+    part of the iteration. A batch is `units` iterations: 1, or the output tokens of its longest answer
+    (static batching).
     """
 
     __slots__ = (
@@ -31,6 +32,7 @@ class ServingInstance:
         "draining",
         "finish_s",
         "first",
+        "fresh",
         "function",
         "idle_since_s",
         "index",
@@ -47,6 +49,7 @@ class ServingInstance:
         "seconds",
         "since_s",
         "start_s",
+        "taken",
         "units",
     )
 
@@ -74,10 +77,64 @@ class ServingInstance:
         self.alone_so_far_s = 0.0
         self.contended = False
         """A neighbour has cost this batch anything."""
+        self.fresh = True
+        """This batch began after a pause, not right after another: it waits for its turn."""
         self.finish_s = INF
         self.pending_s = INF
         """Time of the agenda entry that will look at this batch; other entries are stale."""
         self.idle_since_s = 0.0
+        self.taken = 0
+        """Requests it has been given since weights were last asked for."""
+
+    @property
+    def instance(self) -> int:
+        """Its number."""
+        return self.index
+
+    @property
+    def ready(self) -> bool:
+        """Has started up."""
+        return self.ready_s is not None
+
+    @property
+    def idle(self) -> bool:
+        """Is ready and runs no batch."""
+        return self.ready_s is not None and not self.running
+
+    @property
+    def batch(self) -> int:
+        """Largest batch it serves."""
+        return self.launch.size.batch
+
+    @property
+    def request(self) -> float:
+        """Floor share."""
+        return self.launch.shards[0].request
+
+    @property
+    def limit(self) -> float:
+        """Ceiling share."""
+        return self.launch.shards[0].limit
+
+    @property
+    def quota(self) -> float:
+        """The share it may use now, on the first of its GPUs; the request until it is ready."""
+        return self.residents[0].quota if self.residents else self.request
+
+    @property
+    def service_s(self) -> float:
+        """Profiled time of one full batch at its request share."""
+        return self._profiled_s(self.request)
+
+    @property
+    def fastest_s(self) -> float:
+        """Profiled time of one full batch at its limit share."""
+        return self._profiled_s(self.limit)
+
+    def _profiled_s(self, share: float) -> float:
+        spec = self.function.spec
+        units = spec.output_tokens if spec.kind == "llm" else 1
+        return spec.model.measure(self.batch, share) * units
 
     def begin(self, count: int, now_s: float, agenda: Agenda) -> None:
         """Run the next `count` requests of the function; the residents are active and know their shares."""
@@ -91,9 +148,10 @@ class ServingInstance:
         self.remaining = 1.0
         self.alone_so_far_s = 0.0
         self.contended = False
+        self.fresh = not self.running
         self.running = True
         resident = self.resident
-        if resident is not None and resident.share == resident.quota and not resident.delay_s:
+        if resident is not None and not resident.disturbed:
             self.period_s = self.alone_s = period_s = self.units * self.seconds(count, resident.share)
         else:
             self._set_period()
@@ -153,26 +211,20 @@ class ServingInstance:
         """Work out the seconds of the whole batch at the present shares, and alone on the present quotas."""
         count, seconds = self.count, self.seconds
         resident = self.resident
-        if resident is not None:
-            share, quota = resident.share, resident.quota
-            alone_s = period_s = seconds(count, share)
-            if share != quota or resident.delay_s:
-                self.contended = True
-                if share != quota:
-                    alone_s = seconds(count, quota)
-                period_s += self.launches * resident.delay_s
-            self.period_s = self.units * period_s
-            self.alone_s = self.units * alone_s
+        if resident is not None and not resident.disturbed:
+            self.period_s = self.alone_s = self.units * seconds(count, resident.share)
             return
-        period_s = alone_s = 0.0
+        work_s = period_s = alone_s = wait_s = 0.0
         for stage in self.residents:
             stage_s = seconds(count, stage.share)
-            undisturbed = stage.share == stage.quota and not stage.delay_s
-            alone_s += stage.part * (stage_s if undisturbed else seconds(count, stage.quota))
-            period_s += stage.part * (stage_s + self.launches * stage.delay_s)
-            self.contended = self.contended or not undisturbed
-        self.period_s = self.units * period_s
+            work_s += stage.part * stage_s
+            alone_s += stage.part * (stage_s if stage.alone == stage.share else seconds(count, stage.alone))
+            period_s += stage.part * (stage_s * stage.stretch + self.launches * stage.delay_s)
+            if stage.wait_s > wait_s and self.fresh:
+                wait_s = stage.wait_s
+            self.contended = self.contended or stage.disturbed
         self.alone_s = self.units * alone_s
+        self.period_s = max(self.units * period_s, self.units * work_s + wait_s)
 
 
 class TrainingJob:
@@ -235,7 +287,7 @@ class TrainingJob:
         self.since_s = now_s
         period_s = 0.0
         for worker in self.residents:
-            step_s = self.curve.seconds(worker.share) + self.launches * worker.delay_s
+            step_s = self.curve.seconds(worker.share) * worker.stretch + self.launches * worker.delay_s
             period_s = max(period_s, step_s)
         self.period_s = period_s
         if self.iterations is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from policies import Cluster, Launch, PlacementRequest, PolicyError, Size, System
 from policies.books import ClusterBooks, Tenancy
+from policies.sharing import UNMANAGED
 from recording import TableSink
 from sim.gpu import Gpu
 from sim.occupancy import Occupancy
@@ -53,7 +54,7 @@ class _Replay:
         self._system = system
         self._recorder = recorder
         self._books = ClusterBooks(cluster)
-        gpus = [Gpu(index, partitioned=False, gated=False) for index in range(cluster.gpus)]
+        gpus = [Gpu(index, UNMANAGED) for index in range(cluster.gpus)]
         self._occupancy = Occupancy(self._books, gpus, recorder)
         self._running: dict[str, tuple[Launch, float, Size]] = {}
         self._launches = 0
@@ -71,7 +72,7 @@ class _Replay:
         if shards is None:
             self.refused += 1
             return
-        launch = Launch(self._launches, -1, shards, 0.0, cold=True)
+        launch = Launch(self._launches, -1, shards, 0.0, cold=True, size=size)
         self._launches += 1
         self._books.enter(Tenancy(launch.instance, event.service, event.kind, shards))
         self._occupancy.enter(launch, size.needed, event.time_s)

@@ -16,7 +16,7 @@ import numpy as np
 from policies import Action, Controller, Refused
 from sim.agenda import POLL
 from sim.functions import ServedFunction
-from sim.gpu import INF, Agenda
+from sim.gpu import INF, Agenda, Resident
 
 FIRST_LOOK_S = 64
 """Seconds of rates looked at first when seeking the next one that matters; doubled until found."""
@@ -33,6 +33,7 @@ class ScalingLoop:
         duration_s: float,
         *,
         carry_out: Callable[[tuple[Action, ...], float], None],
+        want: Callable[[Resident, float, float], None],
         every_second: bool,
     ) -> None:
         self._controller = controller
@@ -40,6 +41,7 @@ class ScalingLoop:
         self._agenda = agenda
         self._duration_s = duration_s
         self._carry_out = carry_out
+        self._want_of_resident = want
         self._every_second = every_second
 
     def start(self, function: ServedFunction, now_s: float) -> None:
@@ -55,6 +57,9 @@ class ScalingLoop:
         function.now_s = now_s
         idle = [(instance.idle_since_s, instance.index) for instance in function.idle]
         poll = self._controller.poll(index, function, idle)
+        function.memory = poll.memory
+        if poll.share is not None:
+            self._want(function, poll.share, now_s)
         if poll.actions:
             if not all(isinstance(action, Refused) for action in poll.actions):
                 function.since_s = now_s  # a refused launch was no action: the window stays
@@ -64,6 +69,13 @@ class ScalingLoop:
             self._poll_at(function, second + 1)
         else:
             self._poll_at(function, self._next_poll(function, second, poll.above, poll.below, poll.until_s))
+
+    def _want(self, function: ServedFunction, share: float, now_s: float) -> None:
+        """Pass on what share each instance of a function should use; later ones learn it when they come."""
+        function.share = share
+        for instance in function.instances:
+            for resident in instance.residents:
+                self._want_of_resident(resident, share, now_s)
 
     def _poll_at(self, function: ServedFunction, second: float) -> None:
         function.polled_at_s = float(second)

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from heapq import heappush
 
-from policies.slots import RoutingPolicy
+from policies.slots import RoutingPolicy, Weighs
 from recording import BATCH, DROPPED
 from sim.agenda import CLOSE
 from sim.functions import ServedFunction
@@ -37,6 +37,7 @@ class Serving:
         self._routing = routing
         self._adapts = routing.adapts
         self._newest_first = routing.newest_idle_first
+        self._weighs = routing if isinstance(routing, Weighs) else None
         self._vertical = vertical
         self._window_s = vertical.window_s
         self._agenda = agenda
@@ -65,6 +66,11 @@ class Serving:
             if not function.live:
                 self._arm_at(function, max(function.arrivals[cursor], now_s, function.retry_s))
             return
+        if not function.uniform or self._weighs is not None:
+            following = self._following(function, now_s)
+            if following is None:
+                return
+            self._fit_rule(function, following, now_s)
         arrivals = function.arrivals
         oldest_s = arrivals[cursor]
         if self._adapts and (now_s if now_s > oldest_s else oldest_s) >= function.rule_until_s:
@@ -89,11 +95,23 @@ class Serving:
             return
         function.armed_s = INF
         idle, vertical, agenda = function.idle, self._vertical, self._agenda
+        picks = not function.uniform or self._weighs is not None
         while idle:
+            if picks:
+                following = self._following(function, now_s)
+                if following is None:
+                    break
+                self._fit_rule(function, following, now_s)
             count = self._take(function, now_s)
             if not count:
                 break
-            instance = idle.pop() if self._newest_first else idle.popleft()
+            if picks:
+                assert following is not None
+                instance = following
+                idle.remove(instance)
+                instance.taken += count
+            else:
+                instance = idle.pop() if self._newest_first else idle.popleft()
             for resident in instance.residents:
                 gpu = resident.gpu
                 if gpu.watched:
@@ -149,13 +167,61 @@ class Serving:
             function.latency_count += count
         cursor = function.cursor
         if cursor < function.end and arrivals[cursor] <= now_s and not instance.draining:
-            count = self._take(function, now_s)
+            count = self._take_next(function, instance, now_s)
             if count:
                 instance.begin(count, now_s, self._agenda)
                 if not gpu.eager and gpu.look_s < instance.finish_s:
                     self._vertical.look_ahead(gpu)
                 return
         self._rest(instance, now_s)
+
+    def _take_next(self, function: ServedFunction, instance: ServingInstance, now_s: float) -> int:
+        """Size of the batch that an instance may begin at once after another, or 0."""
+        if function.uniform and self._weighs is None:
+            return self._take(function, now_s)
+        function.idle.append(instance)
+        chosen = self._following(function, now_s)
+        function.idle.pop()
+        if chosen is not instance:
+            return 0
+        self._fit_rule(function, instance, now_s)
+        count = self._take(function, now_s)
+        instance.taken += count
+        return count
+
+    def _following(self, function: ServedFunction, now_s: float) -> ServingInstance | None:
+        """The idle instance that takes the next batch, where they are not alike; `None`: none of them."""
+        idle = function.idle
+        if self._weighs is None:
+            return idle[-1] if self._newest_first else idle[0]
+        if now_s >= function.rule_until_s or len(function.weights) != len(function.instances):
+            self._ask_for_rule(function, now_s)
+            self._weigh(function, now_s)
+        weights = function.weights
+        due_s = now_s - function.weights_since_s
+        weighed = [one for one in idle if weights.get(one.index)]
+        if weighed:
+            return max(weighed, key=lambda one: (weights[one.index] * due_s - one.taken, -one.index))
+        if any(weights.get(one.index) and one.ready for one in function.instances):
+            return None  # the others have no part in the load; wait for those who have
+        return idle[-1] if self._newest_first else idle[0]
+
+    def _weigh(self, function: ServedFunction, now_s: float) -> None:
+        """Ask the routing policy for the rate that each instance should get from now on."""
+        assert self._weighs is not None
+        rates = self._weighs.weights(function)
+        function.weights = {one.index: r for one, r in zip(function.instances, rates, strict=True)}
+        function.weights_since_s = now_s
+        for one in function.instances:
+            one.taken = 0
+
+    def _fit_rule(self, function: ServedFunction, instance: ServingInstance, now_s: float) -> None:
+        """Have the batching rule be that of the instance that takes the next batch."""
+        size = instance.launch.size
+        if function.fitted is not size:
+            function.fitted = size
+            function.batch, function.service_s = instance.batch, instance.service_s
+            self._ask_for_rule(function, now_s)
 
     def _rest(self, instance: ServingInstance, now_s: float) -> None:
         """Have an instance whose batch has ended wait for the next, or leave if it drains."""

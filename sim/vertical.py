@@ -20,7 +20,7 @@ from heapq import heappush
 from policies.slots import VerticalPolicy
 from recording import TableSink
 from sim.agenda import IDLE, TICK
-from sim.gpu import INF, Agenda, Gpu
+from sim.gpu import INF, Agenda, Gpu, Resident
 from sim.instances import ServingInstance
 
 
@@ -55,7 +55,10 @@ class VerticalLoop:
             return
         gpu.watched = len(gpu.residents) > 1
         gpu.may_lag = (
-            self._lags and gpu.watched and all(r.slo_sensitive and r.part == 1.0 for r in gpu.residents)
+            self._lags
+            and gpu.watched
+            and gpu.plain
+            and all(r.slo_sensitive and r.part == 1.0 for r in gpu.residents)
         )
         gpu.set_eagerness()
         gpu.look_s = 0.0
@@ -66,6 +69,18 @@ class VerticalLoop:
                 self._put_tick_on_agenda(gpu)  # which will watch for idleness, too
             else:
                 self.look_ahead(gpu)
+
+    def want(self, resident: Resident, share: float, now_s: float) -> None:
+        """Let the policy know, at the next tick, what share the horizontal policy wants a resident to use."""
+        if resident.wanted == share:
+            return
+        gpu = resident.gpu
+        self.catch_up(gpu, now_s, through=True)
+        resident.wanted = share
+        gpu.grants.clear()
+        gpu.ramps.clear()
+        if self._policy.tick_s is not None:
+            self.ask(gpu, now_s, after=True)
 
     def ask(self, gpu: Gpu, now_s: float, *, after: bool = False) -> None:
         """Have the policy decide at the first tick of the grid from `now_s` on, or after it."""
@@ -160,7 +175,7 @@ class VerticalLoop:
                     own.append((time_s, quota))
             if own:
                 gpu.ramp_solo(own)
-                solo.share = quota
+                solo.share = solo.alone = quota
                 solo.owner.ramp(own)
         gpu.quotas = steps[-1][1]
         for resident, quota in zip(gpu.residents, gpu.quotas, strict=True):

@@ -14,6 +14,7 @@ from simpy.events import Event
 
 from policies import Action, Controller, Deployment, Launch, Refused, Retire, Size, System
 from policies.cycles import CycleMeter
+from profiles import InterferenceModel
 from recording import TableSink
 from sim.agenda import JOB, ClusterEnvironment
 from sim.functions import ServedFunction
@@ -50,6 +51,7 @@ def simulate(
     recorder: TableSink,
     progress: Callable[[float], None] | None = None,
     skip_idle_ticks: bool = True,
+    interference: InterferenceModel | None = None,
 ) -> Outcome:
     """Run a deployment under a system from 0 to its duration, and record what happens.
 
@@ -63,6 +65,8 @@ def simulate(
     skip_idle_ticks
         Off, the vertical policy is asked on every tick and the horizontal one in every second. The tables
         are the same; a test holds the two against each other.
+    interference
+        Further interference between residents than the law of contention has by itself.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def simulate(
     StalledError
         If the world makes no progress.
     """
-    world = World(deployment, system, recorder, skip_idle_ticks=skip_idle_ticks)
+    world = World(deployment, system, recorder, skip_idle_ticks=skip_idle_ticks, interference=interference)
     return world.run(progress)
 
 
@@ -79,7 +83,13 @@ class World:
     """One run."""
 
     def __init__(
-        self, deployment: Deployment, system: System, recorder: TableSink, *, skip_idle_ticks: bool
+        self,
+        deployment: Deployment,
+        system: System,
+        recorder: TableSink,
+        *,
+        skip_idle_ticks: bool,
+        interference: InterferenceModel | None,
     ) -> None:
         self._deployment = deployment
         self._recorder = recorder
@@ -89,8 +99,7 @@ class World:
         self._env = ClusterEnvironment()
         self._agenda = self._env.agenda
         self._gpus = [
-            Gpu(index, partitioned=system.vertical.partitioned, gated=system.vertical.gated)
-            for index in range(deployment.cluster.gpus)
+            Gpu(index, system.vertical.sharing, interference) for index in range(deployment.cluster.gpus)
         ]
         self._functions: list[ServedFunction | None] = [
             None
@@ -102,6 +111,7 @@ class World:
                 deployment.arrivals[index],
                 deployment.output_tokens[index],
                 deployment.duration_s,
+                system.start_up.seconds(spec),
             )
             for index, spec in enumerate(deployment.functions)
         ]
@@ -125,11 +135,13 @@ class World:
             self._agenda,
             deployment.duration_s,
             carry_out=self._carry_out,
+            want=self._vertical.want,
             every_second=not skip_idle_ticks,
         )
         self._instances: dict[int, ServingInstance] = {}
         self._jobs: dict[int, TrainingJob] = {}
         self._refused = 0
+        self._controller.watch(self._functions)
 
     def run(self, progress: Callable[[float], None] | None) -> Outcome:
         """Deploy, work off all events, and record the end."""
@@ -169,7 +181,7 @@ class World:
         if function is not None:
             self._scaling.start(function, now_s)
             self._serving.arm(function, now_s)
-        elif isinstance(actions[0], Refused):
+        elif isinstance(actions[-1], Refused):
             self._env.process(self._place_job_later(index))
 
     def _deploy_later(self, index: int, start_s: float) -> Generator[Event, object, None]:
@@ -179,15 +191,16 @@ class World:
     def _place_job_later(self, index: int) -> Generator[Event, object, None]:
         """Try again until GPUs can take a training job; it counts as refused once."""
         actions: tuple[Action, ...] = (Refused(index),)
-        while isinstance(actions[0], Refused):
+        while isinstance(actions[-1], Refused):
             yield self._env.timeout(TRAINING_RETRY_S)
             actions = self._controller.deploy(index, warm=False)
         self._carry_out(actions, self._env.now)
 
     def _activate(self, function: ServedFunction, now_s: float) -> bool:
+        function.now_s = now_s
         actions = self._controller.activate(function.index)
         self._carry_out(actions, now_s)
-        return isinstance(actions[0], Launch)
+        return isinstance(actions[-1], Launch)
 
     # ---------------------------------------------------------------------------------------- actions
 
@@ -201,14 +214,16 @@ class World:
                 self._refused += 1
 
     def _launch(self, launch: Launch, now_s: float) -> None:
-        size = self._controller.sizes[launch.function]
-        self._occupancy.enter(launch, size.needed, now_s)
+        self._occupancy.enter(launch, launch.size.needed, now_s)
         function = self._functions[launch.function]
         if function is None:
             self._jobs[launch.instance] = self._new_job(launch, now_s)
         else:
             function.live += 1
-            self._instances[launch.instance] = ServingInstance(launch, function, now_s)
+            instance = ServingInstance(launch, function, now_s)
+            function.instances.append(instance)
+            function.uniform = function.uniform and launch.size == self._controller.sizes[launch.function]
+            self._instances[launch.instance] = instance
         if launch.cold:
             self._env.process(self._start_up(launch))
         else:
@@ -250,6 +265,7 @@ class World:
     ) -> tuple[Resident, ...]:
         """Make a launched instance a resident of its GPUs."""
         spec = self._deployment.functions[launch.function]
+        function = self._functions[launch.function]
         residents = []
         for shard in launch.shards:
             gpu = self._gpus[shard.gpu]
@@ -264,6 +280,10 @@ class World:
                 part=1.0 if spec.kind == "training" else shard.part,
                 wave_s=wave_s,
                 meter=CycleMeter(self._cycle_baseline),
+                model=spec.model.name,
+                batch=launch.size.batch,
+                seat=shard.seat,
+                wanted=None if function is None else function.share,
             )
             resident.quota = self._first_quota(resident)
             if self._recorder.records_quotas:
@@ -281,6 +301,7 @@ class World:
         instance = self._instances[index]
         function = instance.function
         function.live -= 1
+        function.instances.remove(instance)
         instance.draining = True
         if not instance.running:
             if instance.ready_s is not None:
@@ -329,7 +350,7 @@ class World:
     def _record_instance(
         self, launch: Launch, launch_s: float, ready_s: float | None, retire_s: float | None
     ) -> None:
-        size = self._controller.sizes[launch.function]
+        size = launch.size
         self._recorder.instance(
             instance=launch.instance,
             function=launch.function,

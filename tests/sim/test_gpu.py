@@ -1,13 +1,12 @@
-"""Contention on a shared GPU: shares and launch interference."""
+"""A GPU applies the law of contention to whoever is active, and re-times those it changes."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from policies.cycles import CycleMeter
-from sim.gpu import Agenda, Gpu, Resident, contention
+from policies.sharing import LAUNCH_TOKENS, TimeSharing
+from sim.gpu import Agenda, Gpu, Resident
 
 
 class Bystander:
@@ -21,7 +20,7 @@ class Bystander:
         self.retimed += 1
 
 
-def resident(gpu: Gpu, quota: float, *, wave_s: float = 0.0, part: float = 1.0) -> Resident:
+def resident(gpu: Gpu, quota: float, *, part: float = 1.0) -> Resident:
     """A resident with a quota."""
     one = Resident(
         Bystander(),
@@ -32,17 +31,17 @@ def resident(gpu: Gpu, quota: float, *, wave_s: float = 0.0, part: float = 1.0) 
         request=quota,
         limit=quota,
         part=part,
-        wave_s=wave_s,
+        wave_s=0.0,
         meter=CycleMeter("uncontended"),
     )
     one.quota = quota
     return one
 
 
-def gpu_of(quotas: list[float], *, partitioned: bool = False, gated: bool = True, wave_s: float = 0.0) -> Gpu:
+def gpu_of(quotas: list[float]) -> Gpu:
     """A GPU with residents of these quotas, none active."""
-    gpu = Gpu(0, partitioned=partitioned, gated=gated)
-    gpu.set_residents([resident(gpu, quota, wave_s=wave_s) for quota in quotas], 0.0, [])
+    gpu = Gpu(0, LAUNCH_TOKENS)
+    gpu.set_residents([resident(gpu, quota) for quota in quotas], 0.0, [])
     return gpu
 
 
@@ -69,46 +68,6 @@ def test_an_inactive_resident_takes_nothing() -> None:
     assert gpu.share_in_use == 0.7
 
 
-@given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=6), st.booleans(), st.booleans())
-def test_a_gpu_is_never_used_beyond_itself(quotas: list[float], partitioned: bool, gated: bool) -> None:
-    """Shares add up to at most 1, none exceeds its quota, and nobody's launches get faster."""
-    gpu = gpu_of(quotas, wave_s=1e-4)
-    in_use, rows = contention(gpu.residents, partitioned=partitioned, gated=gated)
-    assert in_use <= 1.0 + 1e-9
-    assert in_use == pytest.approx(sum(share for _, share, _ in rows))
-    for one, share, delay_s in rows:
-        assert 0.0 < share <= one.quota
-        assert 0.0 <= delay_s <= 1e-4 * len(quotas)
-
-
-def test_gated_launches_interfere_by_quota() -> None:
-    """Under tokens a launch waits behind each neighbour for its quota times its wave."""
-    gpu = gpu_of([0.3, 0.9], wave_s=80e-6)
-    _, rows = contention(gpu.residents, partitioned=False, gated=True)
-    assert [delay_s for _, _, delay_s in rows] == pytest.approx([0.9 * 80e-6, 0.3 * 80e-6])
-
-
-def test_ungated_launches_interfere_in_full() -> None:
-    """Without tokens an active neighbour is as busy as can be."""
-    gpu = gpu_of([0.3, 0.9], wave_s=80e-6)
-    _, rows = contention(gpu.residents, partitioned=False, gated=False)
-    assert [delay_s for _, _, delay_s in rows] == pytest.approx([80e-6, 80e-6])
-
-
-def test_caps_that_fit_do_not_interfere() -> None:
-    """Under MPS caps of 0.4 and 0.6 nobody waits; of 0.6 and 0.9, over the part of the SMs both may use."""
-    _, rows = contention(gpu_of([0.4, 0.6], wave_s=80e-6).residents, partitioned=True, gated=False)
-    assert [delay_s for _, _, delay_s in rows] == [0.0, 0.0]
-    _, rows = contention(gpu_of([0.6, 0.9], wave_s=80e-6).residents, partitioned=True, gated=False)
-    assert [delay_s for _, _, delay_s in rows] == pytest.approx([0.5 / 0.6 * 80e-6, 0.5 / 0.9 * 80e-6])
-
-
-def test_the_paper_s_datum_on_launch_cycles() -> None:
-    """300 launches behind 80 us waves of training at full speed double a 25 ms cycle (paper section 3.4)."""
-    _, rows = contention(gpu_of([0.4, 1.0], wave_s=80e-6).residents, partitioned=False, gated=True)
-    assert 0.025 + 300 * rows[0][2] == pytest.approx(0.050, rel=0.05)
-
-
 def test_only_those_whom_it_changes_are_retimed() -> None:
     """A neighbour that starts within the GPU's capacity re-times nobody where launches do not interfere."""
     gpu = gpu_of([0.3, 0.3, 0.9])
@@ -132,8 +91,36 @@ def test_the_share_in_use_is_integrated() -> None:
 
 def test_a_pipeline_stage_is_busy_for_its_part() -> None:
     """Two stages that hold half a model each demand half of their quotas on a GPU."""
-    gpu = Gpu(0, partitioned=False, gated=True)
+    gpu = Gpu(0, LAUNCH_TOKENS)
     gpu.set_residents([resident(gpu, 0.8, part=0.5), resident(gpu, 0.6)], 0.0, [])
     gpu.switch(0b11, 0.0, [])
     assert [r.share for r in gpu.residents] == [0.8, 0.6]
     assert gpu.share_in_use == pytest.approx(1.0)
+
+
+def test_whoever_takes_turns_has_the_whole_gpu_for_a_while() -> None:
+    """Alone on all SMs whatever the quota, then half of the time beside another, then alone again."""
+    gpu = Gpu(0, TimeSharing())
+    first, second = resident(gpu, 0.3), resident(gpu, 0.6)
+    gpu.set_residents([first, second], 0.0, [])
+    gpu.wake(first, 0.0, [])
+    assert (first.share, first.stretch, first.disturbed) == (1.0, 1.0, False)
+    gpu.wake(second, 1.0, [])
+    assert (first.share, first.stretch, first.disturbed) == (1.0, 2.0, True)
+    gpu.rest(second, 2.0, [])
+    assert (first.stretch, first.disturbed) == (1.0, False)
+    gpu.rest(first, 3.0, [])
+    assert gpu.active_share_until(4.0) == pytest.approx(3.0)
+
+
+def test_terms_of_old_company_do_not_outlast_it() -> None:
+    """A resident that rested while contended starts its next batch undisturbed."""
+    gpu = gpu_of([0.8, 0.7])
+    first, second = gpu.residents
+    gpu.wake(first, 0.0, [])
+    gpu.wake(second, 1.0, [])
+    assert first.disturbed
+    gpu.rest(first, 2.0, [])
+    gpu.rest(second, 2.0, [])
+    gpu.wake(first, 3.0, [])
+    assert (first.share, first.disturbed) == (0.8, False)

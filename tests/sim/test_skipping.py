@@ -13,7 +13,8 @@ from simulated import NO_ARRIVALS, model, plain_system, run, serves, trains
 
 from policies import Function, Size, System, find_system
 from policies.start_up import FixedStartUp
-from sim.gpu import Gpu, contention
+from sim.contention import contention
+from sim.gpu import Gpu
 from sim.vertical import VerticalLoop
 
 DURATION_S = 12.0
@@ -128,10 +129,11 @@ def test_shares_are_always_what_contention_says(
         nonlocal decisions
         decide(loop, gpu, now_s)
         active = [resident for resident in gpu.residents if resident.active]
-        in_use, rows = contention(active, partitioned=gpu.partitioned, gated=gpu.gated)
+        in_use, rows = contention(active, gpu.sharing)
         assert gpu.share_in_use == pytest.approx(in_use)
-        for resident, share, delay_s in rows:
-            assert (resident.share, resident.delay_s) == pytest.approx((share, delay_s))
+        for resident, terms in zip(active, rows, strict=True):
+            held = (resident.share, resident.alone, resident.stretch, resident.delay_s, resident.wait_s)
+            assert held == pytest.approx(tuple(terms))
         decisions += 1
 
     monkeypatch.setattr(VerticalLoop, "_decide", decide_and_check)
