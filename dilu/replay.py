@@ -24,12 +24,17 @@ FILE = click.Path(path_type=Path)
     epilog=examples(
         "dilu replay",
         "dilu replay quickstart --system dilu --system exclusive --set cluster.nodes=8",
+        "dilu replay --system dilu --system my_policy.py",
         "dilu replay --trace azure_functions_2019/ --system all --out runs/azure",
     )
 )
 @click.argument("experiment", required=False)
 @click.option(
-    "--system", "systems", multiple=True, metavar="NAME", help="Run this system (repeatable), or all."
+    "--system",
+    "systems",
+    multiple=True,
+    metavar="NAME",
+    help="Run this system (repeatable), or all; FILE.py:NAME or MODULE:NAME runs your own.",
 )
 @click.option("--trace", type=FILE, metavar="PATH", help="Trace to replay instead of the experiment's.")
 @click.option("--world", type=click.Choice(["sim", "realgpu"]), default="sim", help="Where it runs: sim.")

@@ -19,9 +19,48 @@ PIPE_WIDTH: Final = 100
 """Columns where there is no terminal; a table that needs more gets more, since nothing wraps in a file."""
 
 
+MOST_SIDE_BY_SIDE: Final = 6
+"""Systems that fit beside each other; more stand below each other, with the metrics that matter most."""
+
+BELOW_EACH_OTHER: Final = {
+    "slo_violation_rate": "SVR",
+    "latency_p50_s": "p50",
+    "latency_p95_s": "p95",
+    "latency_p99_s": "p99",
+    "llm_tpot_p95_s": "TPOT p95",
+    "training_steps_per_s": "training",
+    "mean_gpus": "GPUs",
+    "gpus_over_bound": "/bound",
+    "sm_fragmentation": "SM frag.",
+    "memory_fragmentation": "mem. frag.",
+    "cold_starts": "cold",
+    "launches_refused": "refused",
+}
+"""Columns where systems stand below each other, and their short heads."""
+
+
 def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
-    """Lay systems side by side: a row a metric that applies to any of them, with ratios to the first."""
-    frame = compare(summaries)
+    """Lay systems side by side, or below each other if they are many."""
+    if len(summaries) > MOST_SIDE_BY_SIDE:
+        return _below_each_other(compare(summaries))
+    return _side_by_side(compare(summaries))
+
+
+def _below_each_other(frame: pd.DataFrame) -> Table:
+    """A row a system, a column a metric that applies to any of them."""
+    table = plain_table()
+    table.add_column("")
+    shown = [m for m in METRICS if m.name in BELOW_EACH_OTHER and not frame[m.name].isna().all()]
+    for metric in shown:
+        unit = f"\n[{metric.unit}]" if metric.unit else ""
+        table.add_column(Text(BELOW_EACH_OTHER[metric.name] + unit), justify="right")
+    for system, row in frame.iterrows():
+        table.add_row(Text(str(system)), *(Text(metric.shown(row[metric.name])) for metric in shown))
+    return table
+
+
+def _side_by_side(frame: pd.DataFrame) -> Table:
+    """A row a metric that applies to any of the systems, with ratios to the first."""
     table = plain_table()
     table.add_column("")
     for system in frame.index:

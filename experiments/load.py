@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,9 +17,11 @@ from experiments.complaints import complaint, shown
 from experiments.deploy import deployed_functions
 from experiments.document import Document, read_document
 from experiments.errors import ExperimentError, nearest
-from experiments.schema import MOST_GPUS, ExperimentSection
-from policies import Cluster, Function, PolicyError, System, find_system, system_names
-from profiles import Catalog, ProfileError, load_catalog
+from experiments.own_policies import Found, find, find_policy, known_names, label_of, origins
+from experiments.schema import LABEL, MOST_GPUS, ExperimentSection, SystemSection
+from policies import Cluster, Function, PolicyError, System
+from policies.systems import SLOTS
+from profiles import Catalog, InterferenceModel, ProfileError, find_interference, load_catalog
 
 ALL: Final = "all"
 """Stands for every named system."""
@@ -43,6 +47,10 @@ class Experiment:
         The functions that the file declares, as they are deployed.
     systems
         The systems to run by their labels, in order.
+    interference
+        Interference beyond the law of contention, if the experiment names a model.
+    origins
+        Where the policies of one's own came from: by label and slot, their class and their file's SHA-256.
     """
 
     name: str
@@ -53,6 +61,8 @@ class Experiment:
     cluster: Cluster
     functions: tuple[Function, ...]
     systems: dict[str, System]
+    interference: InterferenceModel | None
+    origins: Mapping[str, Mapping[str, Mapping[str, str | None]]]
 
     def path(self, *keys: str) -> Path | None:
         """Return the file that a key names; `None` if the key is not there.
@@ -86,7 +96,7 @@ def load_experiment(
     trace
         Replaces `workload.trace.path`.
     systems
-        Replaces the experiment's systems: labels of its own ones, names of systems, or `all`.
+        Replaces the experiment's systems: labels of its own ones, names of systems, references, or `all`.
     seed
         Replaces the experiment's seed.
 
@@ -112,6 +122,7 @@ def load_experiment(
     _check_instances_alone(document, section)
     catalog = _catalog(document, folder)
     cluster = _cluster(document, section, catalog)
+    found = _systems(document, section, folder)
     return Experiment(
         name=Path(source).stem,
         document=document,
@@ -120,7 +131,9 @@ def load_experiment(
         catalog=catalog,
         cluster=cluster,
         functions=deployed_functions(document, section, catalog, cluster),
-        systems=_systems(document, section),
+        systems=found,
+        interference=_interference(document, section),
+        origins={label: origins(system) for label, system in found.items()},
     )
 
 
@@ -154,13 +167,30 @@ def _use_trace(document: Document, trace: str) -> None:
 
 
 def _use_systems(document: Document, chosen: Sequence[str]) -> None:
+    """Replace the systems; those that the file declares keep their constants, and their place in messages."""
     declared = document.values.get("systems")
     entries = declared if isinstance(declared, list) else []
-    own = {entry.get("label") or entry.get("system"): entry for entry in entries if isinstance(entry, dict)}
-    names = [name for one in chosen for name in (system_names() if one == ALL else (one,))]
-    document.replace(
-        ("systems",), [own.get(name, name) for name in dict.fromkeys(names)], f"--system {' '.join(chosen)}"
-    )
+    own = {
+        label: index for index, entry in enumerate(entries) if (label := _declared_label(entry)) is not None
+    }
+    places = {label: document.place(("systems", index)) for label, index in own.items()}
+    try:
+        names = [name for one in chosen for name in (known_names() if one == ALL else (one,))]
+    except PolicyError as error:
+        raise ExperimentError(f"--system {ALL}: {error}") from None
+    names = list(dict.fromkeys(names))
+    values = [entries[own[name]] if name in own else name for name in names]
+    document.replace(("systems",), values, f"--system {' '.join(chosen)}")
+    for index, name in enumerate(names):
+        if name in own:
+            document.places[("systems", index)] = places[name]
+
+
+def _declared_label(entry: object) -> str | None:
+    """Return what an entry of `systems` is called, if it is an entry at all."""
+    if isinstance(entry, dict):
+        entry = entry.get("label") or entry.get("system")
+    return label_of(entry) if isinstance(entry, str) else None
 
 
 def _check_instances_alone(document: Document, section: ExperimentSection) -> None:
@@ -191,22 +221,52 @@ def _cluster(document: Document, section: ExperimentSection, catalog: Catalog) -
     return Cluster(section.cluster.nodes, section.cluster.gpus_per_node, catalog.gpu)
 
 
-def _systems(document: Document, section: ExperimentSection) -> dict[str, System]:
+def _interference(document: Document, section: ExperimentSection) -> InterferenceModel | None:
+    if section.interference is None:
+        return None
+    try:
+        return find_interference(section.interference)
+    except ProfileError as error:
+        message = str(error).removeprefix("interference: ")
+        raise document.error(("interference",), message) from None
+
+
+def _systems(document: Document, section: ExperimentSection, folder: Path) -> dict[str, System]:
     systems: dict[str, System] = {}
     for index, entry in enumerate(section.systems):
         here = ("systems", index)
-        try:
-            system = find_system(entry.system)
-        except PolicyError as error:
-            raise document.error(here, str(error)) from None
-        try:
-            system = system.with_config(entry.config)
-        except PolicyError as error:
-            raise document.error((*here, "config"), str(error)) from None
-        if entry.title in systems:
-            raise document.error(here, f"found {entry.title!r} twice; give one of them a label")
-        systems[entry.title] = system
+        found = _found(document, here, entry, folder)
+        label = entry.label or found.label
+        if not re.match(LABEL, label):
+            raise document.error(here, f"found {shown(label)}, which can name no results; give it a label")
+        if label in systems:
+            raise document.error(here, f"found {label!r} twice; give one of them a label")
+        systems[label] = found.system
     return systems
+
+
+def _found(document: Document, here: tuple[str, int], entry: SystemSection, folder: Path) -> Found:
+    """Return the system of an entry, with the policies and constants that the entry changes."""
+    from_command_line = document.place(here).startswith("--")
+    folders = [Path.cwd(), folder] if from_command_line else [folder, Path.cwd()]
+    try:
+        found = find(entry.system, folders)
+    except PolicyError as error:
+        raise document.error(here, str(error)) from None
+    system = found.system
+    for slot, reference in entry.policies.items():
+        if slot not in SLOTS:
+            raise document.error((*here, "policies", slot), f"unknown slot; {nearest(slot, SLOTS)}")
+        try:
+            policy = find_policy(reference, slot, folders)
+        except PolicyError as error:
+            raise document.error((*here, "policies", slot), str(error)) from None
+        title = f"{system.title}, {slot} of {reference}"
+        system = dataclasses.replace(system, title=title, **{slot: policy})
+    try:
+        return dataclasses.replace(found, system=system.with_config(entry.config))
+    except PolicyError as error:
+        raise document.error((*here, "config"), str(error)) from None
 
 
 def _path(document: Document, folder: Path, keys: tuple[str, ...]) -> Path | None:

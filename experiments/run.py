@@ -18,6 +18,7 @@ from experiments.load import Experiment
 from experiments.schema import ARRIVALS_FILE, COMPARISON_FILE
 from experiments.workload import Workload, instance_events, resolve
 from policies import Deployment, PolicyError, System
+from profiles.interference import INTERFERENCE_ORIGINS
 from recording import (
     Arrivals,
     Manifest,
@@ -113,7 +114,14 @@ def _serving(experiment: Experiment, workload: Workload) -> _Runs:
     seed = experiment.section.seed
 
     def run(system: System, recorder: Recorder, progress: Callable[[float], None] | None) -> Outcome:
-        return simulate(deployment, system, seed=seed, recorder=recorder, progress=progress)
+        return simulate(
+            deployment,
+            system,
+            seed=seed,
+            recorder=recorder,
+            progress=progress,
+            interference=experiment.interference,
+        )
 
     return _Runs(
         simulate=run,
@@ -207,14 +215,25 @@ def _manifest(experiment: Experiment, runs: _Runs, label: str, system: System, o
             "functions": functions,
             "system_name": system.name,
             "slots": system.describe(),
+            "own_policies": experiment.origins.get(label, {}),
             "notes": outcome.notes,
             "events": outcome.events,
             "experiment": {"name": experiment.name, **experiment.document.values},
             "workload": runs.workload,
             "profiles": experiment.catalog.provenance_report(),
+            "interference": _interference(experiment),
             "versions": {name: version(name) for name in ("dilu-lab", "numpy", "pyarrow", "simpy")},
         }
     )
+
+
+def _interference(experiment: Experiment) -> Mapping[str, Any] | None:
+    """Say which model of interference there was, and where its numbers come from."""
+    name = experiment.section.interference
+    if name is None:
+        return None
+    origins = {field: dataclasses.asdict(origin) for field, origin in INTERFERENCE_ORIGINS[name].items()}
+    return {"model": name, "values": origins}
 
 
 @contextmanager

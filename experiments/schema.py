@@ -12,6 +12,9 @@ from recording.manifest import MANIFEST_FILE
 ARRIVALS_FILE: Final = "arrivals.parquet"
 COMPARISON_FILE: Final = "comparison.csv"
 
+LABEL: Final = r"^[A-Za-z0-9][A-Za-z0-9_+.=-]*$"
+"""What the name of a system in results looks like: it is a folder's name and a column's."""
+
 MOST_GPUS: Final = 1_000_000
 MOST_INSTANCES: Final = 1_000_000
 
@@ -75,7 +78,7 @@ class FunctionSection(Section):
 class ArrivalSection(Section):
     """How requests of one function are generated: see `traces.ArrivalSpec`."""
 
-    kind: Literal["poisson", "gamma", "even", "bursty", "periodic", "sporadic"]
+    kind: Literal["poisson", "gamma", "gamma-dilu", "even", "bursty", "periodic", "sporadic"]
     rate_rps: Number = Field(ge=0)
     cv: Number | None = Field(default=None, gt=0)
     period_s: Number | None = Field(default=None, gt=0)
@@ -157,10 +160,15 @@ class WorkloadSection(Section):
 
 
 class SystemSection(Section):
-    """A system to run, by name; `label` names it in results; `config` changes constants of its policies."""
+    """A system to run, by name or reference (`experiments.own_policies`).
+
+    `label` names it in results; `policies` fills slots of it anew, each by a name or reference; `config` then
+    changes constants of its policies.
+    """
 
     system: Name
-    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_+.=-]*$")
+    label: str | None = Field(default=None, pattern=LABEL)
+    policies: dict[str, Name] = Field(default_factory=dict)
     config: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
 
     @field_validator("label")
@@ -172,17 +180,13 @@ class SystemSection(Section):
             )
         return value
 
-    @property
-    def title(self) -> str:
-        """What the system is called in results: its label, or else its name."""
-        return self.label or self.system
-
 
 class ExperimentSection(Section):
     """The whole file.
 
     `duration_s` may be left out where a trace or a list of instances has an end. `profiles` is a directory
-    of profiles that replaces the shipped ones. `record_quotas` keeps every quota that was set
+    of profiles that replaces the shipped ones. `interference` names a model of interference beyond the law of
+    contention (`profiles.find_interference`). `record_quotas` keeps every quota that was set
     (`quotas.parquet`).
     """
 
@@ -193,6 +197,7 @@ class ExperimentSection(Section):
     seed: Whole = Field(default=0, ge=0)
     duration_s: Number | None = Field(default=None, gt=0)
     profiles: Name | None = None
+    interference: Name | None = None
     record_quotas: bool = False
 
     @field_validator("systems", mode="before")

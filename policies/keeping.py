@@ -6,6 +6,7 @@ evict when a launch finds no place. The rules are those of the keep-alive policy
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -72,7 +73,8 @@ class Keeping:
         if not isinstance(policy, Prewarms) or last_s == -INF or self._silence_s[function] == last_s:
             return Kept()
         window = policy.warm_window(view)
-        launch_s = last_s + window.from_s - view.cold_start_s
+        # Polls come on whole seconds: the last one from which it can be ready in time.
+        launch_s = math.floor(last_s + window.from_s - view.cold_start_s)
         if window.from_s <= 0.0 or view.now_s >= last_s + window.until_s:
             return Kept()
         if view.now_s < launch_s:

@@ -30,7 +30,7 @@ class StillInstance:
     limit: float = 0.6
     quota: float = 0.3
     service_s: float = 0.1
-    fastest_s: float = 0.06
+    fastest_s: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class StillFunction:
                 batch=self.batch,
                 quota=quota,
                 service_s=self.service_s,
-                fastest_s=0.6 * self.service_s,
+                fastest_s=0.5 * self.service_s,
             )
             for number, quota in enumerate(quotas)
         )

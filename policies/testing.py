@@ -12,11 +12,11 @@ import reprlib
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
-import numpy as np
-
 from policies.books import ClusterBooks, Tenancy
 from policies.cycles import CYCLE_BASELINES
+from policies.demands import decision, demand, demand_bools, is_count
 from policies.functions import Cluster, Function, PolicyError, Size
+from policies.option_checks import check_options
 from policies.sharing import Sharing
 from policies.slots import Grant, PlacementRequest, ResidentView, Scaling, Shard
 from policies.still_views import (
@@ -55,10 +55,10 @@ def check_policy(policy: object) -> tuple[str, ...]:
     """
     slots = tuple(slot for slot, members in MEMBERS.items() if hasattr(policy, members[0]))
     methods = ", ".join(members[0] for members in MEMBERS.values())
-    _demand(bool(slots), policy, "__init__", f"makes an object that fills no slot, it has none of {methods}")
+    demand(bool(slots), policy, "__init__", f"makes an object that fills no slot, it has none of {methods}")
     for slot in slots:
         for member in MEMBERS[slot]:
-            _demand(hasattr(policy, member), policy, member, f"is missing, the {slot} slot needs it")
+            demand(hasattr(policy, member), policy, member, f"is missing, the {slot} slot needs it")
     _check_constants(policy)
     checks: dict[str, Callable[[Any], None]] = {
         "sizing": _check_sizing,
@@ -71,28 +71,17 @@ def check_policy(policy: object) -> tuple[str, ...]:
     }
     for slot in slots:
         checks[slot](policy)
+    check_options(policy)
     return slots
 
 
 # ------------------------------------------------------------------------------------ what all policies owe
 
 
-def _demand(holds: bool, policy: object, method: str, breach: str, view: object = None) -> None:
-    if not holds:
-        seen = "" if view is None else f"; it was shown {view}"
-        raise AssertionError(f"{type(policy).__name__}.{method}: {breach}{seen}")
-
-
-def _demand_bools(policy: object, *names: str) -> None:
-    for name in names:
-        value = getattr(policy, name)
-        _demand(isinstance(value, bool), policy, name, f"is {value!r}, not a bool")
-
-
 def _check_constants(policy: Any) -> None:
     params = getattr(policy, "__dataclass_params__", None)
     frozen = params is not None and params.frozen
-    _demand(frozen, policy, "__init__", "is not that of a frozen dataclass, whose fields are the constants")
+    demand(frozen, policy, "__init__", "is not that of a frozen dataclass, whose fields are the constants")
     try:
         hash(policy)
     except TypeError as error:
@@ -101,36 +90,14 @@ def _check_constants(policy: Any) -> None:
         copy = pickle.loads(pickle.dumps(policy))
     except Exception as error:
         raise AssertionError(f"{type(policy).__name__}: does not survive pickling: {error}") from error
-    _demand(copy == policy, policy, "__eq__", "says that an unpickled copy is another policy")
-
-
-def _decision(
-    policy: object, method: str, *view: Any, shown: object = None, refusal: type[Exception] = AssertionError
-) -> Any:
-    """Ask twice, and then a copy: the same view gets the same decision, or the same `refusal`."""
-    shown = shown or view[0]
-    copy = pickle.loads(pickle.dumps(policy))
-    try:
-        decision, again, copied = (getattr(asked, method)(*view) for asked in (policy, policy, copy))
-    except (AssertionError, refusal):
-        raise
-    except Exception as error:
-        breach = f"{type(policy).__name__}.{method}: raised {error!r}; it was shown {shown}"
-        raise AssertionError(breach) from error
-    _demand(decision == again, policy, method, f"said {decision}, and then {again} of the same view", shown)
-    _demand(decision == copied, policy, method, f"said {decision}, but its copy said {copied}", shown)
-    return decision
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+    demand(copy == policy, policy, "__eq__", "says that an unpickled copy is another policy")
 
 
 # ----------------------------------------------------------------------------------------------- placement
 
 
 def _check_placement(policy: Any) -> None:
-    _demand_bools(policy, "splits_llm")
+    demand_bools(policy, "splits_llm")
     for nodes, gpus_per_node in ((1, 1), (1, 4), (3, 4)):
         cluster = Cluster(nodes, gpus_per_node, GpuType("gpu", 40 * GIB, 100))
         size = f"{nodes} x {gpus_per_node} GPUs of 40 GiB"
@@ -156,26 +123,26 @@ def _place(
     policy: Any, request: PlacementRequest, books: ClusterBooks, shown: str
 ) -> tuple[Shard, ...] | None:
     before = _contents(books)
-    shards = _decision(policy, "place", request, books, shown=shown)
+    shards = decision(policy, "place", request, books, shown=shown)
 
-    def demand(holds: bool, breach: str) -> None:
-        _demand(holds, policy, "place", f"{breach}: {shards}", shown)
+    def owe(holds: bool, breach: str) -> None:
+        demand(holds, policy, "place", f"{breach}: {shards}", shown)
 
-    demand(_contents(books) == before, "changed the cluster it was shown")
+    owe(_contents(books) == before, "changed the cluster it was shown")
     if shards is None:
         return None
-    demand(isinstance(shards, tuple) and all(isinstance(s, Shard) for s in shards), "is no tuple of shards")
-    demand(all(0 <= s.gpu < len(books.memory) for s in shards), "named a GPU outside the cluster")
-    demand(len({s.gpu for s in shards}) == len(shards), "put two shards of one instance on a GPU")
-    demand(all(0.0 < s.request <= s.limit for s in shards), "broke 0 < request <= limit")
+    owe(isinstance(shards, tuple) and all(isinstance(s, Shard) for s in shards), "is no tuple of shards")
+    owe(all(0 <= s.gpu < len(books.memory) for s in shards), "named a GPU outside the cluster")
+    owe(len({s.gpu for s in shards}) == len(shards), "put two shards of one instance on a GPU")
+    owe(all(0.0 < s.request <= s.limit for s in shards), "broke 0 < request <= limit")
     for shard in shards:
         free = books.memory_capacity - int(books.memory[shard.gpu])
-        demand(0 < shard.memory_bytes <= free, f"took other than 1 to {free} free bytes of GPU {shard.gpu}")
-    demand(math.isclose(sum(s.part for s in shards), 1.0), "made parts that do not sum to 1")
+        owe(0 < shard.memory_bytes <= free, f"took other than 1 to {free} free bytes of GPU {shard.gpu}")
+    owe(math.isclose(sum(s.part for s in shards), 1.0), "made parts that do not sum to 1")
     held = sum(s.memory_bytes for s in shards)
-    demand(held == request.memory_bytes * request.gpus, "took other memory than the instance needs")
+    owe(held == request.memory_bytes * request.gpus, "took other memory than the instance needs")
     if request.kind != "llm" or not policy.splits_llm:
-        demand(len(shards) == request.gpus, f"took other than {request.gpus} GPUs")
+        owe(len(shards) == request.gpus, f"took other than {request.gpus} GPUs")
     return tuple(shards)
 
 
@@ -191,41 +158,41 @@ def _contents(books: ClusterBooks) -> tuple[Hashable, ...]:
 
 def _check_horizontal(policy: Any) -> None:
     for view in still_functions():
-        scaling = _decision(policy, "scale", view)
-        _demand(isinstance(scaling, Scaling), policy, "scale", f"returned {scaling!r}, no Scaling", view)
-        enough = _is_count(scaling.target, view.min_instances)
+        scaling = decision(policy, "scale", view)
+        demand(isinstance(scaling, Scaling), policy, "scale", f"returned {scaling!r}, no Scaling", view)
+        enough = is_count(scaling.target, view.min_instances)
         breach = f"wants {scaling.target!r} instances, allowed are integers from the minimum"
-        _demand(enough, policy, "scale", breach, view)
+        demand(enough, policy, "scale", breach, view)
         sound = not any(map(math.isnan, (scaling.above, scaling.below, scaling.until_s)))
-        _demand(sound, policy, "scale", f"named a band that is not a number, {scaling}", view)
+        demand(sound, policy, "scale", f"named a band that is not a number, {scaling}", view)
     for least in (0, 1, 2):
         asked = scaling_actions(policy, RATES, min_instances=least)
         polled = scaling_actions(policy, RATES, min_instances=least, every_second=True)
         breach = (
             f"broke the promise of its band: acts {polled} if polled each second, {asked} if asked as it says"
         )
-        _demand(asked == polled, policy, "scale", breach, f"rates {reprlib.repr(RATES)}, minimum {least}")
+        demand(asked == polled, policy, "scale", breach, f"rates {reprlib.repr(RATES)}, minimum {least}")
 
 
 def _check_keep_alive(policy: Any) -> None:
     for view in still_functions():
-        timeout_s = _decision(policy, "idle_timeout_s", view)
-        _demand(
+        timeout_s = decision(policy, "idle_timeout_s", view)
+        demand(
             timeout_s >= 0.0, policy, "idle_timeout_s", f"said {timeout_s}, allowed are seconds from 0", view
         )
 
 
 def _check_routing(policy: Any) -> None:
-    _demand_bools(policy, "adapts", "newest_idle_first")
+    demand_bools(policy, "adapts", "newest_idle_first")
     without_slo = (dataclasses.replace(view, slo_s=math.inf) for view in still_functions())
     for view in (*still_functions(), *without_slo):
-        rule = _decision(policy, "batching", view)
+        rule = decision(policy, "batching", view)
         batch, wait_s = rule
-        _demand(
-            _is_count(batch, 1), policy, "batching", f"closes at {batch!r}, allowed are integers from 1", view
+        demand(
+            is_count(batch, 1), policy, "batching", f"closes at {batch!r}, allowed are integers from 1", view
         )
         finite = 0.0 <= wait_s < math.inf
-        _demand(finite, policy, "batching", f"waits {wait_s} s, allowed are finite seconds from 0", view)
+        demand(finite, policy, "batching", f"waits {wait_s} s, allowed are finite seconds from 0", view)
 
 
 # ------------------------------------------------------------------------------------------------ vertical
@@ -235,24 +202,24 @@ _PRESSURES = (0.5, 1.0, 1.15, 1.25, 1.35, 1.55, 1.65, 3.0, 10.0)
 
 def _check_vertical(policy: Any) -> None:
     tick_s, baseline = policy.tick_s, policy.cycle_baseline
-    _demand(
+    demand(
         tick_s is None or tick_s > 0.0, policy, "tick_s", f"is {tick_s}, allowed are None and seconds above 0"
     )
-    _demand(policy.window_s > 0.0, policy, "window_s", f"is {policy.window_s}, allowed are seconds above 0")
+    demand(policy.window_s > 0.0, policy, "window_s", f"is {policy.window_s}, allowed are seconds above 0")
     finite = tick_s is None or policy.window_s < math.inf
-    _demand(finite, policy, "window_s", "is infinite, though the policy ticks: nobody would ever be idle")
+    demand(finite, policy, "window_s", "is infinite, though the policy ticks: nobody would ever be idle")
     sharing = policy.sharing
-    _demand(
+    demand(
         isinstance(sharing, Sharing),
         policy,
         "sharing",
         f"is {sharing!r}, allowed are those of policies.sharing",
     )
     known = ", ".join(CYCLE_BASELINES)
-    _demand(baseline in CYCLE_BASELINES, policy, "cycle_baseline", f"is {baseline!r}, allowed are {known}")
+    demand(baseline in CYCLE_BASELINES, policy, "cycle_baseline", f"is {baseline!r}, allowed are {known}")
     for gpu in still_gpus():
         for resident in gpu.residents:
-            quota = _decision(policy, "first_quota", resident)
+            quota = decision(policy, "first_quota", resident)
             _demand_quota(policy, "first_quota", quota, resident, resident)
         if tick_s is not None:
             _follow(policy, gpu)
@@ -262,11 +229,11 @@ def _follow(policy: Any, gpu: StillGpu) -> None:
     """Tick until nothing moves, then try the calm bands."""
     settled = False
     for _ in range(FIXED_POINT_TICKS):
-        grant = _decision(policy, "decide", gpu)
+        grant = decision(policy, "decide", gpu)
         _check_grant(policy, grant, gpu)
         after = gpu.after(grant)
         moved = after != gpu
-        _demand(not (settled and moved), policy, "decide", "moves what it had called settled", gpu)
+        demand(not (settled and moved), policy, "decide", "moves what it had called settled", gpu)
         if not moved:
             break
         gpu, settled = after, grant.settled
@@ -280,26 +247,26 @@ def _follow(policy: Any, gpu: StillGpu) -> None:
                 residents = (*gpu.residents[:place], cycled, *gpu.residents[place + 1 :])
                 quotas = policy.decide(StillGpu(residents, gpu.memory)).quotas
                 breach = f"calls pressure {pressure} of resident {place} calm but answers it with {quotas}"
-                _demand(quotas == grant.quotas, policy, "decide", breach, gpu)
+                demand(quotas == grant.quotas, policy, "decide", breach, gpu)
 
 
 def _check_grant(policy: Any, grant: Any, gpu: StillGpu) -> None:
-    _demand(isinstance(grant, Grant), policy, "decide", f"returned {grant!r}, no Grant", gpu)
+    demand(isinstance(grant, Grant), policy, "decide", f"returned {grant!r}, no Grant", gpu)
     for name in ("quotas", "calm"):
         count = len(getattr(grant, name))
-        _demand(
+        demand(
             count == len(gpu.residents), policy, "decide", f"gave {count} {name}, one a resident is due", gpu
         )
     for resident, quota in zip(gpu.residents, grant.quotas, strict=True):
         _demand_quota(policy, "decide", quota, resident, gpu)
     for band in grant.calm:
         sound = len(band) == 2 and not any(map(math.isnan, band))
-        _demand(sound, policy, "decide", f"gave {band} for a calm band [low, high)", gpu)
+        demand(sound, policy, "decide", f"gave {band} for a calm band [low, high)", gpu)
 
 
 def _demand_quota(policy: Any, method: str, quota: float, resident: ResidentView, view: object) -> None:
     breach = f"gave quota {quota}, allowed is 0 < quota <= {resident.limit}"
-    _demand(0.0 < quota <= resident.limit, policy, method, breach, view)
+    demand(0.0 < quota <= resident.limit, policy, method, breach, view)
 
 
 # ------------------------------------------------------------------------------------- sizing and start-up
@@ -320,20 +287,20 @@ def _check_sizing(policy: Any) -> None:
         shown = f"{function.kind} function {function.name!r} with an SLO of {function.slo_s} s"
         try:
             measure = _bounded(policy, function)
-            size = _decision(policy, "size", function, measure, shown=shown, refusal=PolicyError)
+            size = decision(policy, "size", function, measure, shown=shown, refusal=PolicyError)
         except PolicyError as error:
             named = function.name in str(error)
-            _demand(named, policy, "size", f"raised {error!r}, which does not name the function", shown)
+            demand(named, policy, "size", f"raised {error!r}, which does not name the function", shown)
         else:
-            _demand(isinstance(size, Size), policy, "size", f"returned {size!r}, no Size", shown)
+            demand(isinstance(size, Size), policy, "size", f"returned {size!r}, no Size", shown)
             largest = 1 if function.kind == "training" else function.model.max_batch
-            _demand(
+            demand(
                 size.batch <= largest, policy, "size", f"chose {size}, the largest batch is {largest}", shown
             )
-        reserved = _decision(policy, "reserve", pinned)
-        _demand(isinstance(reserved, Size), policy, "reserve", f"returned {reserved!r}, no Size", pinned)
-        size = _decision(policy, "size", dataclasses.replace(function, size=pinned), _refuse, shown=shown)
-        _demand(size == reserved, policy, "size", f"made {size} of {pinned}, which is pinned", shown)
+        reserved = decision(policy, "reserve", pinned)
+        demand(isinstance(reserved, Size), policy, "reserve", f"returned {reserved!r}, no Size", pinned)
+        size = decision(policy, "size", dataclasses.replace(function, size=pinned), _refuse, shown=shown)
+        demand(size == reserved, policy, "size", f"made {size} of {pinned}, which is pinned", shown)
 
 
 def _bounded(policy: Any, function: Function) -> Callable[[int, float], float]:
@@ -342,7 +309,7 @@ def _bounded(policy: Any, function: Function) -> Callable[[int, float], float]:
     def bounded(batch: int, share: float) -> float:
         largest = 1 if function.kind == "training" else function.model.max_batch
         sound = 1 <= batch <= largest and 0.0 < share <= 1.0
-        _demand(sound, policy, "size", f"measured batch {batch} on share {share}", function.name)
+        demand(sound, policy, "size", f"measured batch {batch} on share {share}", function.name)
         return measure(batch, share)
 
     return bounded
@@ -354,8 +321,6 @@ def _refuse(batch: int, share: float) -> float:
 
 def _check_start_up(policy: Any) -> None:
     for function in _deployed():
-        seconds = _decision(policy, "seconds", function, shown=function.name)
+        seconds = decision(policy, "seconds", function, shown=function.name)
         finite = 0.0 <= seconds < math.inf
-        _demand(
-            finite, policy, "seconds", f"said {seconds}, allowed are finite seconds from 0", function.name
-        )
+        demand(finite, policy, "seconds", f"said {seconds}, allowed are finite seconds from 0", function.name)

@@ -1,7 +1,7 @@
 """Placement: which GPUs take an instance."""
 
 from policies.placement.complementary import ComplementaryPlacement
-from policies.placement.fragmentation import FragmentationGradient, fragmentation
+from policies.placement.fragmentation import FragmentationGradient
 from policies.placement.infless import InflessChoices
 from policies.placement.rectangles import Rectangle, RectanglePlacement, free_rectangles
 from policies.placement.replicas import MemoryPlacement, ReplicaPlacement
@@ -19,6 +19,5 @@ __all__ = [
     "Rectangle",
     "RectanglePlacement",
     "ReplicaPlacement",
-    "fragmentation",
     "free_rectangles",
 ]

@@ -51,7 +51,7 @@ def _kubernetes() -> System:
         source="Kubernetes documentation, Horizontal Pod Autoscaler",
         horizontal=KubernetesScaling(),
         modelled="the ratio of metric and target every 15 s, its tolerance, and 300 s of stabilisation",
-        left_out="several metrics; conservative counts of pods without metrics",
+        left_out="several metrics; missing ones; scaling policies other than the defaults",
     )
 
 

@@ -23,9 +23,9 @@ class RowQuotas:
 
     A pod's SMs, its limit, are fixed; the pods of a row (`ResidentView.seat`) share them by time quotas, here
     quota / limit, that sum to at most 1. Each gets the share that the horizontal policy wants of it, or its
-    request where none was ever wanted. Where a row has not the room, those who want more than their request
-    get an equal fraction of what they want above it; requests themselves shrink only where even they do not
-    fit.
+    request where none was ever wanted; training, which HAS-GPU does not have, wants all of its row. Where a
+    row has not the room, those who want more than their request get an equal fraction of what they want above
+    it; requests themselves shrink only where even they do not fit.
 
     Modelled: quotas that hold from the next tick on, for servers and training alike, and stretch a batch even
     while the row's other pods are idle. Not modelled: that a token window lets a batch shorter than its quota
@@ -83,6 +83,8 @@ class RowQuotas:
         return [own + (time - own) * granted for own, time in zip(kept, wanted, strict=True)]
 
     def _wanted_time(self, resident: ResidentView) -> float:
+        if not resident.slo_sensitive:
+            return 1.0
         if resident.wanted is None:
             return self._requested_time(resident)
         return min(max(resident.wanted / resident.limit, self.least), 1.0)

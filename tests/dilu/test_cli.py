@@ -84,17 +84,6 @@ def test_size_lists_the_methods(capfd: pytest.CaptureFixture[str]) -> None:
     assert "bisection" in capfd.readouterr().out
 
 
-def test_systems_tells_what_fills_each_slot(capfd: pytest.CaptureFixture[str]) -> None:
-    """`dilu systems` shows every system, or those that are named, with the policy in each slot."""
-    assert run(["systems"]) == 0
-    everything = capfd.readouterr().out
-    assert run(["systems", "dilu"]) == 0
-    one = capfd.readouterr().out
-    assert one in everything
-    for slot in ("sizing", "placement", "horizontal", "keep_alive", "vertical", "routing", "start_up"):
-        assert f"\n  {slot} " in one
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

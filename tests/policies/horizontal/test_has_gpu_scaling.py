@@ -90,6 +90,15 @@ def test_a_step_of_the_quota_is_one_of_every_instance() -> None:
     assert (scaling.share, scaling.target) == (pytest.approx(0.36), 4)
 
 
+def test_a_step_that_just_covers_needs_no_instance() -> None:
+    """Predicted 72.8 rps on 0.9 of 80: the 8 that exceed 64.8 are one step, however floats round."""
+    counts = (67,) * 2 + (68,) * 8
+    view = StillFunction(counts, 1, memory=HasGpuState(Estimate(0.0, 1.0), 0.9, 1))
+    scaling = HAS.scale(view)
+    assert state(scaling).estimate.rps == pytest.approx(72.8)
+    assert (scaling.target, state(scaling).quota) == (1, 1.0)
+
+
 # ---------------------------------------------------------------------------------------------- down
 
 
@@ -183,6 +192,16 @@ def test_a_quiet_function_that_would_change_is_not_at_rest() -> None:
     """Settled on silence with more than it needs: it is asked until it may scale down."""
     assert at_rate(0, 1, 1.0, lowered_s=5.0).until_s == 12.0
     assert at_rate(0, 1, 0.1).until_s == math.inf
+
+
+def test_rest_is_found_at_a_tick_once_the_filter_has_settled() -> None:
+    """Neither between ticks nor while the filter still remembers more than silence."""
+    silence = HAS._silent_estimate()
+    settled = HasGpuState(silence, 0.1, 1, due_s=12.0)
+    assert HAS.scale(StillFunction((0,) * 11, 1, memory=settled)).until_s == 12.0
+    assert HAS.scale(StillFunction((0,) * 12, 1, memory=settled)).until_s == math.inf
+    remembers = settled._replace(estimate=Estimate(6.5, silence.variance))
+    assert HAS.scale(StillFunction((0,) * 12, 1, memory=remembers)).until_s == 14.0
 
 
 def replay(

@@ -128,6 +128,13 @@ def test_the_first_request_wakes_a_function_at_once() -> None:
     assert scaling_actions(KPA, rates, min_instances=0) == [(1, 1), (90, 0), (151, 1)]
 
 
+def test_a_function_that_dropped_its_request_wakes_for_the_next() -> None:
+    """Its only request found no place and is gone: another one does not wait for the tick either."""
+    asleep = KnativeState(0.0, 0, due_s=152.0, empty_s=60.0)
+    dropped = KPA.scale(StillFunction((0,) * 150 + (1,), 0, 0, memory=asleep))
+    assert (dropped.target, dropped.above, dropped.until_s) == (0, 0.0, 152.0)
+
+
 def test_an_instance_that_the_world_launched_is_not_taken_between_ticks() -> None:
     """A world may launch the first instance itself; memory of zero does not retire it."""
     asleep = KnativeState(0.0, 0, due_s=152.0, empty_s=60.0)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hand_made import GIB, Books, asks, places
 from hypothesis import given
@@ -10,8 +9,8 @@ from hypothesis import strategies as st
 
 from policies import PolicyError, Shard
 from policies.books import Tenancy
-from policies.placement import FragmentationGradient, fragmentation
-from policies.placement.fragmentation import popular
+from policies.placement import FragmentationGradient
+from policies.placement.fragmentation import fragmentation, popular
 from policies.slots import Demand
 from policies.testing import check_policy
 
@@ -141,6 +140,21 @@ def test_of_equal_falls_the_first_gpu_is_taken() -> None:
     assert places(FragmentationGradient().place(asks(request=0.3, limit=0.3), Books(2, 2))) == [0]
 
 
+@pytest.mark.parametrize("gpus", [1, 2])
+@pytest.mark.parametrize("uneven", [(0, 1), (1,), (2, 3)])
+def test_rounding_errors_break_no_tie(gpus: int, uneven: tuple[int, int]) -> None:
+    """Shares of .1, .2 and .3 sum to more than .6 in binary: the first node is taken, wherever that is so."""
+    books = Books(3, 2)
+    for gpu in range(4):
+        for request in (0.1, 0.2, 0.3) if gpu in uneven else (0.3, 0.2, 0.1):
+            books.seat(gpu, request=request, limit=request, gib=1)
+    for gpu in (4, 5):
+        books.seat(gpu, request=1.0, limit=1.0, gib=1)
+    assert books.request[uneven[0]] > 0.6
+    shards = FragmentationGradient().place(asks("training", request=0.2, limit=0.2, gpus=gpus), books)
+    assert places(shards) == [0, 1][:gpus]
+
+
 def test_limits_do_not_count_unless_bounded() -> None:
     """Requests sum to 1 at most; limits only where a bound is set."""
     books = Books(1, 2)
@@ -197,23 +211,33 @@ def test_the_choice_is_the_steepest_fall_of_the_metric(
         assert chosen == [first]
 
 
-def test_a_gang_is_never_worse_than_any_other_on_two_gpu_nodes() -> None:
-    """Where a node has just two GPUs the greedy choice is the only one, so that the best node wins."""
-    rng = np.random.default_rng(3)
+@given(
+    requests=st.lists(st.integers(0, 14), min_size=4, max_size=4),
+    memories=st.lists(st.sampled_from([0, 5, 10, 15, 20]), min_size=4, max_size=4),
+    gib=st.sampled_from([5, 10, 20]),
+)
+def test_a_gang_takes_the_steepest_fall_of_the_metric(
+    requests: list[int], memories: list[int], gib: int
+) -> None:
+    """A node of two GPUs takes a pair in one way only: booked and measured, the chosen node is the best."""
     policy = FragmentationGradient()
-    for _ in range(50):
-        books = two_nodes(*rng.integers(0, 14, 4) / 20)
-        wanted = asks("training", request=0.3, limit=0.3, gpus=2, gib=1)
-        classes = policy._classes(wanted, books)
-        measured = []
-        for node in (0, 1):
-            shards = tuple(Shard(2 * node + i, 0.3, 0.3, GIB, 0.5) for i in (0, 1))
-            books.enter(Tenancy(99, 99, "training", shards))
-            measured.append(fragmentation(books, classes))
-            books.leave(99)
-        chosen = places(policy.place(wanted, books))
-        assert chosen is not None
-        assert measured[chosen[0] // 2] == pytest.approx(min(measured), abs=1e-8)
+    books = Books(2, 2)
+    for gpu, (share, held) in enumerate(zip(requests, memories, strict=True)):
+        if share:
+            books.seat(gpu, request=share / 20, limit=share / 20, gib=held)
+    wanted = asks("training", request=0.3, limit=0.3, gpus=2, gib=gib)
+    classes = policy._classes(wanted, books)
+    measured = []
+    for node in (0, 1):
+        shards = tuple(Shard(2 * node + i, 0.3, 0.3, gib * GIB, 0.5) for i in (0, 1))
+        before = fragmentation(books, classes)
+        books.enter(Tenancy(99, 99, "training", shards))
+        measured.append(fragmentation(books, classes) - before)
+        books.leave(99)
+    first = 0 if measured[0] <= measured[1] + 1e-8 else 1
+    chosen = places(policy.place(wanted, books))
+    assert chosen is not None
+    assert sorted(chosen) == [2 * first, 2 * first + 1]
 
 
 @pytest.mark.parametrize(

@@ -78,22 +78,26 @@ def test_a_corner_leaves_two_alternatives() -> None:
     assert set(free) == {Rectangle(0.6, 0.0, 0.4, 1.0), Rectangle(0.0, 0.4, 1.0, 0.6)}
 
 
-def test_thirds_leave_no_room_and_need_none() -> None:
-    """Three thirds of the time fit beside each other although no binary fraction is a third."""
+@pytest.mark.parametrize(("count", "request_", "limit"), [(3, 0.2, 0.6), (3, 0.33, 0.99), (6, 0.1, 0.6)])
+def test_parts_of_the_time_fit_side_by_side(count: int, request_: float, limit: float) -> None:
+    """Three thirds and six sixths of the time fit although no binary or decimal fraction is a third."""
     books = Books(1, 1)
-    for _ in range(3):
-        assert settle(books, asks(request=0.2, limit=0.6, gib=1)) is not None
-    free = free_rectangles(tuple(seats(books, 0)))
-    assert Rectangle(0.0, 0.6, 1.0, 0.4) in free
-    assert sum(one.width > 1e-6 for one in free) == 1
-    full = Books(1, 1)
-    for _ in range(3):
-        assert settle(full, asks(request=0.33, limit=0.99, gib=1)) is not None
+    for _ in range(count):
+        assert settle(books, asks(request=request_, limit=limit, gib=1)) is not None
+    above = [one for one in free_rectangles(tuple(seats(books, 0))) if one.width > 1e-5]
+    assert above == [Rectangle(0.0, limit, 1.0, pytest.approx(1.0 - limit))]
+
+
+def test_two_decimal_shares_are_seated_exactly() -> None:
+    """.15 / .2 is a little less than .75 in binary, and yet .75 wide."""
+    shards = RectanglePlacement().place(asks(request=0.15, limit=0.2), Books())
+    assert shards is not None
+    assert shards[0].seat == Rectangle(0.0, 0.0, 0.75, 0.2)
 
 
 @given(occupied=occupations())
 def test_free_rectangles_cover_just_the_complement(occupied: tuple[Rectangle, ...]) -> None:
-    """Every square of the GPU lies in an occupied rectangle or in a free one, and in no two of both kinds."""
+    """Each square of the GPU is either occupied or in a free rectangle."""
     taken = set().union(*map(cells, occupied)) if occupied else set()
     free = set().union(*map(cells, free_rectangles(occupied)), set())
     assert free == cells(Rectangle(0.0, 0.0, 1.0, 1.0)) - taken
@@ -165,6 +169,23 @@ def test_best_area_and_best_short_side_differ() -> None:
     assert places(RectanglePlacement(rule="best-short-side").place(wanted, other)) == [1], (
         "leaves .05, not .1"
     )
+
+
+def test_equal_areas_are_told_apart_by_the_shorter_side_left() -> None:
+    """.4 x .1 fits a hole of .4 x .5 without a rest on one side, one of .5 x .4 with .1."""
+    books = Books(1, 2)
+    sit(books, 0, Rectangle(0.0, 0.0, 0.5, 1.0), Rectangle(0.5, 0.4, 0.5, 0.6))
+    sit(books, 1, Rectangle(0.0, 0.0, 0.6, 1.0), Rectangle(0.6, 0.5, 0.4, 0.5))
+    assert places(RectanglePlacement().place(asks(request=0.04, limit=0.1, gib=1), books)) == [1]
+
+
+def test_equal_short_sides_are_told_apart_by_the_longer_one() -> None:
+    """.2 x .2 leaves .1 and .4 of the hole on GPU 0, and .1 and .3 of that on GPU 1, which is emptier."""
+    books = Books(1, 2)
+    sit(books, 0, Rectangle(0.0, 0.0, 0.7, 1.0), Rectangle(0.7, 0.6, 0.3, 0.4))
+    sit(books, 1, Rectangle(0.15, 0.0, 0.55, 1.0), Rectangle(0.7, 0.5, 0.3, 0.5))
+    policy = RectanglePlacement(rule="best-short-side")
+    assert places(policy.place(asks(request=0.04, limit=0.2, gib=1), books)) == [1]
 
 
 def test_an_active_gpu_with_any_room_comes_before_a_fresh_one() -> None:

@@ -35,7 +35,9 @@ def rows(shards: tuple[Shard, ...] | None) -> list[tuple[int, object, float]]:
     return [(shard.gpu, shard.seat, shard.limit) for shard in shards]
 
 
-@pytest.mark.parametrize(("limit", "width"), [(0.1, 0.2), (0.2, 0.2), (0.21, 0.4), (0.6, 0.6), (0.9, 1.0)])
+@pytest.mark.parametrize(
+    ("limit", "width"), [(0.1, 0.2), (0.2, 0.2), (0.21, 0.4), (0.1 + 0.2 + 0.3, 0.6), (0.9, 1.0)]
+)
 def test_a_row_is_as_wide_as_the_limit_rounded_up_to_the_step(limit: float, width: float) -> None:
     """SM partitions come in steps of 20 %; the request stays what it was."""
     shards = AlignedRows().place(asks(request=0.1, limit=limit), Books())
@@ -70,6 +72,19 @@ def test_the_sms_of_rows_sum_to_at_most_the_gpu() -> None:
     sit(books, 0, 0, 0.6, 1.0)
     assert rows(AlignedRows().place(asks(request=0.1, limit=0.6), books)) == [(1, 0, 0.6)]
     assert rows(AlignedRows().place(asks(request=0.1, limit=0.4), books)) == [(0, 1, 0.4)]
+
+
+def test_two_decimal_parts_may_fill_a_gpu_exactly() -> None:
+    """.33 + .56 + .11 is more than 1 in binary, and fills a GPU: as SMs of rows and as times in a row."""
+    policy = AlignedRows(rows=3, sm_step=0.01)
+    partitions, times = Books(1, 1), Books(1, 1)
+    for row, part in enumerate((0.33, 0.56)):
+        sit(partitions, 0, row, part, 1.0)
+        sit(times, 0, 0, 1.0, part)
+    assert rows(policy.place(asks(request=0.11, limit=0.11), partitions)) == [(0, 2, 0.11)]
+    assert policy.place(asks(request=0.12, limit=0.12), partitions) is None
+    assert rows(policy.place(asks(request=0.11, limit=1.0), times)) == [(0, 0, 1.0)]
+    assert policy.place(asks(request=0.12, limit=1.0), times) is None
 
 
 def test_a_wider_row_is_joined_a_narrower_one_is_not() -> None:
