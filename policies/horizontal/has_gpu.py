@@ -173,7 +173,7 @@ class HasGpuScaling:
         """The lowest step of the quota at which a full batch takes no more than its part of the SLO."""
         slowest_s = max(one.fastest_s for one in function.instances)
         needed = slowest_s / (self.slo_fraction * function.slo_s)
-        return min(max(math.ceil(round(needed / self.step, DIGITS)), 1) * self.step, 1.0)
+        return min(round(max(math.ceil(round(needed / self.step, DIGITS)), 1) * self.step, DIGITS), 1.0)
 
     def _is_at_rest(self, function: FunctionView, state: HasGpuState, least: int) -> bool:
         """Whether the filter has settled on silence, and no tick will decide otherwise before it ends."""
@@ -181,9 +181,11 @@ class HasGpuScaling:
         silence = self._silent_estimate()
         if any(abs(value - end) > SETTLED for value, end in zip(state.estimate, silence, strict=True)):
             return False
-        # Neighbours in its rows may come and go meanwhile: it must hold for any quota that they leave.
+        # Neighbours in its rows may come and go meanwhile: it must hold for any quota that they leave, which
+        # is what is wanted, at least a step, or in a full row the request.
         full_rps = _full_rps(instances)
-        enough = silence.rps <= self.up * full_rps * self.step
+        left = min(self.step, *(one.request / one.limit for one in instances))
+        enough = silence.rps <= self.up * full_rps * left
         lowest = state.quota <= self._least_quota(function) and len(instances) <= least
         stays = lowest or silence.rps >= self.down * full_rps * state.quota
         return enough and stays and all(one.ready for one in instances)

@@ -87,8 +87,8 @@ class LongShortHistogram:
         intervals = idle_intervals(counts)
         if not len(intervals):
             return 0.0, self.default_s
-        head, tail = np.percentile(intervals, (self.head, self.tail))
-        return float(head), float(tail)
+        rising = np.sort(intervals)
+        return _percentile(rising, self.head), _percentile(rising, self.tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,3 +202,11 @@ def _goes_at_once(function: FunctionView, window: WarmWindow) -> bool:
     if function.min_instances or function.waiting or not all(one.idle for one in function.instances):
         return False
     return function.now_s + function.cold_start_s < function.last_arrival_s + window.from_s
+
+
+def _percentile(rising: NDArray[np.int64], percent: float) -> float:
+    """The percentile by linear interpolation; `np.percentile` takes twenty times as long for so few."""
+    place = (len(rising) - 1) * percent / 100.0
+    low = int(place)
+    high = min(low + 1, len(rising) - 1)
+    return float(rising[low] + (rising[high] - rising[low]) * (place - low))

@@ -12,6 +12,7 @@ from policies.sizing.growth import (
     hgss,
 )
 from policies.sizing.rivals import GpuletSizing, InflessSizing, TraversalSizing
+from policies.sizing.time_quota import TimeQuotaSizing
 from policies.sizing.uncapped import UncappedSizing
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ProfiledSizing",
     "SizingError",
     "StaticSizing",
+    "TimeQuotaSizing",
     "TrainingSizing",
     "TraversalSizing",
     "UncappedSizing",

@@ -23,7 +23,7 @@ from policies.placement import (
     RectanglePlacement,
 )
 from policies.routing import AdaptiveBatching, AlphaDispatcher
-from policies.sizing import NonUniformSizing, StaticSizing, UncappedSizing
+from policies.sizing import NonUniformSizing, StaticSizing, TimeQuotaSizing, UncappedSizing
 from policies.start_up import PolledStartUp, SwapStartUp
 from policies.systems.bundle import System
 from policies.systems.dilu_variants import dilu
@@ -146,6 +146,7 @@ def _has_gpu() -> System:
         name="has-gpu",
         title="HAS-GPU",
         source="Gu et al., Euro-Par 2025; KontonGu/HAS-GPU",
+        sizing=TimeQuotaSizing(),
         placement=AlignedRows(),
         horizontal=HasGpuScaling(),
         vertical=RowQuotas(),

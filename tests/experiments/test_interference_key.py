@@ -9,7 +9,7 @@ import pytest
 
 from experiments import ExperimentError, load_experiment, run_experiment
 
-CHANGES = ["duration_s=30", "systems=[dilu]"]
+CHANGES = ["duration_s=30", "systems=[{system: mps-l, label: dilu}]"]
 
 
 def test_interference_makes_neighbours_slower(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_interference_makes_neighbours_slower(tmp_path: Path) -> None:
         assert (said is None) == (not extra)
     assert said["model"] == "igniter"
     assert {origin["kind"] for origin in said["values"].values()} == {"fitted", "assumed"}
-    assert latency_s["igniter"] > 1.02 * latency_s["none"]
+    assert latency_s["igniter"] > latency_s["none"]
 
 
 def test_an_unknown_model_of_interference_is_named() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from policies import PolicyError
 from policies.keep_alive import FixedKeepAlive, HybridHistogram, LongShortHistogram, idle_intervals
+from policies.keep_alive.histograms import _percentile
 from policies.slots import KeepAlivePolicy, Prewarms
 from policies.still_views import StillFunction, StillInstance, still_functions
 from policies.testing import check_policy
@@ -327,3 +328,13 @@ def test_keep_alive_conforms(policy: KeepAlivePolicy) -> None:
             window = policy.warm_window(view)
             assert window == policy.warm_window(view)
             assert 0.0 <= window.from_s <= window.until_s
+
+
+@given(
+    st.lists(st.integers(0, 900), min_size=1, max_size=40),
+    st.sampled_from([0.0, 5.0, 50.0, 90.0, 99.0, 100.0]),
+)
+def test_percentiles_are_numpy_s(intervals: list[int], percent: float) -> None:
+    """Ours is the linear interpolation that everybody means."""
+    ours = _percentile(np.sort(np.array(intervals)), percent)
+    assert ours == pytest.approx(float(np.percentile(intervals, percent)))

@@ -35,7 +35,7 @@ def test_a_system_says_what_it_models(name: str) -> None:
 
 
 def test_what_shares_a_gpu_differs_in_nothing_else() -> None:
-    """The rivals in sharing take Dilu's routing, scaling and start-up, so that sharing makes the difference."""
+    """Rivals in sharing take Dilu's routing, scaling and start-up, so that sharing makes the difference."""
     dilu = find_system("dilu")
     for name in ("mps-l", "mps-r", "time-slicing", "tgs", "antman", "kubeshare", "fast-gs", "orion", "reef"):
         system = find_system(name)

@@ -22,6 +22,11 @@ def pod(
     return StillResident(instance, request=request, limit=limit, wanted=wanted, seat=seat)
 
 
+def trains(instance: int, request: float, *, limit: float = 0.5, seat: Any = 0) -> StillResident:
+    """Return a training worker on a row of so many SMs."""
+    return StillResident(instance, slo_sensitive=False, request=request, limit=limit, seat=seat)
+
+
 def quotas(*pods: StillResident) -> Any:
     """Return the quotas of one tick."""
     return pytest.approx(ROWS.decide(StillGpu(pods)).quotas)
@@ -65,11 +70,42 @@ def test_rows_do_not_meet() -> None:
     assert quotas(pod(1, 0.2, 0.5, seat="a"), pod(2, 0.2, 0.3, limit=0.3, seat="b")) == (0.5, 0.3)
 
 
+def test_training_wants_all_of_its_row() -> None:
+    """Nobody wants a share of it, yet alone it uses the whole row, and does so from the start."""
+    assert ROWS.first_quota(trains(1, 0.1)) == 0.5
+    assert quotas(trains(1, 0.1)) == (0.5,)
+    assert quotas(trains(1, 0.1), pod(2, 0.1, 0.5, seat=1)) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "granted"),
+    [
+        (None, (0.4, 0.1)),  # times .2 and .2 are requested: training wants .8 more, and .6 are left
+        (0.05, (0.45, 0.05)),  # scaled down to a tenth, the server leaves .9
+        (0.3, (0.3, 0.2)),  # .8 and .4 are wanted above requests: half of each fits
+        (0.5, (0.25, 0.25)),  # .8 and .8: 3 / 8 of each
+    ],
+)
+def test_training_takes_what_servers_leave(wanted: float | None, granted: tuple[float, float]) -> None:
+    """Beyond requests it competes like a pod that wants the whole row; a server keeps its request."""
+    assert quotas(trains(1, 0.1), pod(2, 0.1, wanted)) == granted
+
+
+def test_training_workers_share_a_row() -> None:
+    """Times .4 and .2 are requested; .6 and .8 more are wanted, of which .4 are left: 2 / 7 of each."""
+    assert quotas(trains(1, 0.2), trains(2, 0.1)) == (0.5 * (0.4 + 1.2 / 7), 0.5 * (0.2 + 1.6 / 7))
+
+
 pods = st.builds(
-    lambda shares, wanted, seat: pod(0, min(shares), wanted, limit=max(shares), seat=seat),
+    lambda shares, wanted, seat, serves: (
+        pod(0, min(shares), wanted, limit=max(shares), seat=seat)
+        if serves
+        else trains(0, min(shares), limit=max(shares), seat=seat)
+    ),
     st.tuples(st.floats(0.01, 1.0), st.floats(0.01, 1.0)),
     st.none() | st.floats(0.0, 1.0),
     st.sampled_from(["a", "b", None]),
+    st.booleans(),
 )
 
 
@@ -77,12 +113,14 @@ pods = st.builds(
 def test_no_row_exceeds_its_time(residents: list[StillResident]) -> None:
     """Whatever is wanted: each row's time quotas sum to at most 1, and everybody has a quota in (0, limit].
 
-    Who wants at least the request gets it where the row's requests fit.
+    Who wants at least the request gets it where the row's requests fit; training leaves no time unused.
     """
     grant = ROWS.decide(StillGpu(residents))
     for seat in {r.seat for r in residents}:
         row = [(r, quota) for r, quota in zip(residents, grant.quotas, strict=True) if r.seat == seat]
-        assert sum(quota / r.limit for r, quota in row) <= 1.0 + 1e-9
+        total = sum(quota / r.limit for r, quota in row)
+        assert total <= 1.0 + 1e-9
+        assert total >= 1.0 - 1e-9 or all(r.slo_sensitive for r, _ in row)
         if sum(max(r.request / r.limit, 0.1) for r, _ in row) <= 1.0:
             kept = [min(r.request, r.request if r.wanted is None else r.wanted) for r, _ in row]
             assert all(quota >= least - 1e-9 for (_, quota), least in zip(row, kept, strict=True))
