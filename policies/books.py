@@ -49,13 +49,16 @@ class ClusterBooks:
         self.demands: dict[Demand, int] = {}
 
     def enter(self, tenancy: Tenancy) -> None:
-        """Book an instance's shards."""
+        """Book an instance's shards; its number says how old it is."""
         hosts_of = self._hosts_of.setdefault(tenancy.service, {})
         demand = _demand(tenancy)
         self.demands[demand] = self.demands.get(demand, 0) + 1
         for shard in tenancy.shards:
             gpu = shard.gpu
-            self._hosts[gpu].tenancies.append((tenancy, shard))
+            tenancies = self._hosts[gpu].tenancies
+            tenancies.append((tenancy, shard))
+            if len(tenancies) > 1 and tenancies[-2][0].instance > tenancy.instance:  # one that comes back
+                tenancies.sort(key=lambda pair: pair[0].instance)
             self.request[gpu] += shard.request
             self.limit[gpu] += shard.limit
             self.memory[gpu] += shard.memory_bytes

@@ -7,12 +7,13 @@ knows no clock but the times it is told.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from policies.books import ClusterBooks, Tenancy
 from policies.functions import Choice, Cluster, Deployment, Function, PolicyError, Size
-from policies.keeping import Keeping
+from policies.keeping import Keeping, Victim
 from policies.slots import FunctionView, OffersChoices, PlacementRequest, Shard
 from policies.systems import System
 
@@ -137,7 +138,7 @@ class Controller:
     def _scale_in(self, function: int, count: int, first: tuple[int, ...]) -> list[Action]:
         """Retire `count` instances: those that the policy named, then the newest."""
         live = self._live[function]
-        order = [one for one in first if one in live]
+        order = [one for one in dict.fromkeys(first) if one in live]
         order += [one for one in reversed(live) if one not in order]
         return [self._retire(function, one) for one in order[:count]]
 
@@ -169,8 +170,13 @@ class Controller:
             launch = launched[-1]
             if not isinstance(launch, Launch):
                 break
-            left_rps -= next(c.most_rps for c in choices if _same_size(c.size, launch.size))
+            left_rps -= self._serves_rps(function, launch.size)
         return actions
+
+    def _serves_rps(self, function: int, size: Size) -> float:
+        """What a size is profiled to serve; one that is not on offer, everything: the next poll will tell."""
+        offered = self._choices[function]
+        return next((c.most_rps for c in offered if _same_size(c.size, size)), float("inf"))
 
     def _place(self, function: int, choices: tuple[Choice, ...], *, cold: bool) -> list[Action]:
         """Launch one instance, evicting idle ones of others if there is no place and the system does that."""
@@ -184,28 +190,49 @@ class Controller:
             memory_bytes=spec.memory_bytes,
             choices=choices,
         )
-        actions: list[Action] = []
         shards = self.system.placement.place(request, self.books)
-        while shards is None:
-            victim = self._keeping.next_victim(self._live)
-            if victim is None:
-                return [*actions, Refused(function)]
-            owner, instance = victim
-            actions.append(self._retire(owner, instance))
-            self._evicted[instance] = self.books.leave(instance)
-            shards = self.system.placement.place(request, self.books)
+        evicted: list[Victim] = []
+        if shards is None:
+            shards, evicted = self._make_room(function, request)
+        if shards is None:
+            return [Refused(function)]
         if shards[0].batch:
-            size = Size(shards[0].batch, shards[0].request, shards[0].limit)
+            size = _taken(self._choices[function], shards[0])
         instance = self._instances
         self._instances += 1
         self.books.enter(Tenancy(instance, function, spec.kind, shards))
         self._live[function].append(instance)
         start_up_s = self.system.start_up.seconds(spec) if cold else 0.0
-        return [*actions, Launch(instance, function, shards, start_up_s, cold, size)]
+        launch = Launch(instance, function, shards, start_up_s, cold, size)
+        return [*(Retire(victim.instance) for victim in evicted), launch]
+
+    def _make_room(
+        self, function: int, request: PlacementRequest
+    ) -> tuple[tuple[Shard, ...] | None, list[Victim]]:
+        """Evict idle instances until there is a place, or none at all if that does not help."""
+        evicted: list[Victim] = []
+        for victim in self._keeping.victims(self._live, function):
+            self._live[victim.function].remove(victim.instance)
+            self._evicted[victim.instance] = self.books.leave(victim.instance)
+            evicted.append(victim)
+            shards = self.system.placement.place(request, self.books)
+            if shards is not None:
+                self._keeping.evicted(victim)
+                return shards, evicted
+        for victim in sorted(evicted, key=lambda victim: victim.instance):
+            self.books.enter(self._evicted.pop(victim.instance))
+            insort(self._live[victim.function], victim.instance)
+        return None, []
 
     def _retire(self, function: int, instance: int) -> Retire:
         self._live[function].remove(instance)
         return Retire(instance)
+
+
+def _taken(choices: tuple[Choice, ...], shard: Shard) -> Size:
+    """Return the size of the choice that a shard names."""
+    named = Size(shard.batch, shard.request, shard.limit)
+    return next((choice.size for choice in choices if _same_size(choice.size, named)), named)
 
 
 def _same_size(one: Size, other: Size) -> bool:

@@ -35,9 +35,14 @@ def decision(
     except Exception as error:
         breach = f"{type(policy).__name__}.{method}: raised {error!r}; it was shown {shown}"
         raise AssertionError(breach) from error
-    demand(first == again, policy, method, f"said {first}, and then {again} of the same view", shown)
-    demand(first == copied, policy, method, f"said {first}, but its copy said {copied}", shown)
+    demand(_same(first, again), policy, method, f"said {first}, and then {again} of the same view", shown)
+    demand(_same(first, copied), policy, method, f"said {first}, but its copy said {copied}", shown)
     return first
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two decisions are equal; NaN is a repeated decision too, and for the caller to judge."""
+    return bool(one == other) or bool(one != one and other != other)
 
 
 def is_count(value: object, least: int) -> bool:

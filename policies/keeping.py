@@ -23,6 +23,14 @@ class Kept(NamedTuple):
     until_s: float = INF
 
 
+class Victim(NamedTuple):
+    """An idle instance that may be evicted, and its priority."""
+
+    worth: float
+    instance: int
+    function: int
+
+
 class _Prewarmed(NamedTuple):
     """An instance that was launched ahead: the last request before that, and until when it may wait."""
 
@@ -89,24 +97,28 @@ class Keeping:
         until_s = view.last_arrival_s + policy.warm_window(view).until_s
         self._prewarmed[instance] = _Prewarmed(view.last_arrival_s, until_s)
 
-    def next_victim(self, live: Sequence[Sequence[int]]) -> tuple[int, int] | None:
-        """Return (function, instance) of the idle instance least worth keeping; `None` if none may go."""
+    def victims(self, live: Sequence[Sequence[int]], launching: int) -> list[Victim]:
+        """Return the idle instances that may go for a launch of a function, the least worth keeping first.
+
+        Its own stay: where one idles, another is no better.
+        """
         policy = self._policy
         if not isinstance(policy, Evicts):
-            return None
-        least: tuple[float, int, int] | None = None
+            return []
+        found: list[Victim] = []
         for function, view in enumerate(self.views):
-            if view is None or len(live[function]) <= view.min_instances:
+            if view is None or function == launching or len(live[function]) <= view.min_instances:
                 continue
-            for one in view.instances:
-                if one.idle and one.instance in live[function]:
-                    worth = policy.keep_priority(view, self._clock_of(function, view))
-                    if least is None or (worth, one.instance) < least[:2]:
-                        least = (worth, one.instance, function)
-        if least is None:
-            return None
-        self._clock = max(self._clock, least[0])
-        return least[2], least[1]
+            idle = [one.instance for one in view.instances if one.idle and one.instance in live[function]]
+            if idle:
+                worth = policy.keep_priority(view, self._clock_of(function, view))
+                spare = len(live[function]) - view.min_instances
+                found += (Victim(worth, one, function) for one in idle[:spare])
+        return sorted(found)
+
+    def evicted(self, victim: Victim) -> None:
+        """Let the clock rise to the priority of an instance that has been evicted."""
+        self._clock = max(self._clock, victim.worth)
 
     def _clock_of(self, function: int, view: FunctionView) -> float:
         """The clock when the function was last used, as far as anybody has asked since."""

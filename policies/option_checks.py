@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from policies.demands import decision, demand
-from policies.functions import Function, PolicyError, Size
-from policies.slots import Evicts, OffersChoices, Prewarms, Weighs
+from policies.functions import Choice, Function, PolicyError, Size
+from policies.slots import Evicts, OffersChoices, Prewarms, WarmWindow, Weighs
 from policies.still_views import StillFunction, StillInstance, still_functions
 from profiles import load_catalog
 
@@ -31,10 +31,12 @@ def _check_choices(policy: Any) -> None:
     pinned = Size(2, 0.3, 0.6)
     for model in load_catalog().models.values():
         serves = Function(model.name, model.kind, model, model.memory_bytes, model.slo_s, model.output_tokens)
-        for function in (serves, dataclasses.replace(serves, size=pinned)):
+        hurried = dataclasses.replace(serves, slo_s=1e-6)
+        for function in (serves, hurried, dataclasses.replace(serves, size=pinned)):
             shown = f"{function.kind} function {function.name!r}, pinned to {function.size}"
-            measure = model.measurement(function.kind)
-            choices = decision(policy, "choices", function, measure, shown=shown, refusal=PolicyError)
+            choices = _offered(policy, function, shown)
+            if choices is None:
+                continue
             demand(bool(choices), policy, "choices", "offers none, a PolicyError is due", shown)
             sizes = {(c.size.batch, c.size.request, c.size.limit) for c in choices}
             demand(len(sizes) == len(choices), policy, "choices", "offers one size twice", shown)
@@ -48,11 +50,31 @@ def _check_choices(policy: Any) -> None:
                 demand(sound, policy, "choices", f"offers {choice}", shown)
             if function.size is not None:
                 demand(len(choices) == 1, policy, "choices", "offers a choice of a pinned size", shown)
+                reserved, size = policy.reserve(pinned), choices[0].size
+                demand(
+                    size == reserved, policy, "choices", f"made {size} of {pinned}, which is pinned", shown
+                )
+
+
+def _offered(policy: Any, function: Function, shown: str) -> tuple[Choice, ...] | None:
+    """Return the choices, or `None` where they are refused, as they may be unless the size is pinned."""
+    measure = function.model.measurement(function.kind)
+    refusal = PolicyError if function.size is None else AssertionError
+    try:
+        choices = decision(policy, "choices", function, measure, shown=shown, refusal=refusal)
+    except PolicyError as error:
+        named = function.name in str(error)
+        demand(named, policy, "choices", f"raised {error!r}, which does not name the function", shown)
+        return None
+    sound = isinstance(choices, tuple) and all(isinstance(choice, Choice) for choice in choices)
+    demand(sound, policy, "choices", f"returned {choices!r}, no tuple of choices", shown)
+    return tuple(choices)
 
 
 def _check_prewarming(policy: Any) -> None:
     for view in still_functions():
         window = decision(policy, "warm_window", view)
+        demand(isinstance(window, WarmWindow), policy, "warm_window", f"returned {window!r}, no window", view)
         sound = 0.0 <= window.from_s <= window.until_s and window.from_s < math.inf
         demand(sound, policy, "warm_window", f"said {window}, allowed is 0 <= from_s <= until_s", view)
         if not view.counts:

@@ -346,7 +346,7 @@ class Prewarms(Protocol):
 
 @runtime_checkable
 class Evicts(Protocol):
-    """A keep-alive policy that retires idle instances of any function when a launch finds no place."""
+    """A keep-alive policy that retires idle instances of other functions when a launch finds no place."""
 
     def keep_priority(self, function: FunctionView, clock: float) -> float:
         """Return how much an idle instance is worth keeping; the lowest goes first.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from typing import get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from policies import Shard
 from policies.books import ClusterBooks, Tenancy
 from policies.functions import Kind
+from policies.slots import Demand
 
 KINDS: st.SearchStrategy[Kind] = st.sampled_from(get_args(Kind))
 CENTS = st.integers(1, 100).map(lambda cents: cents / 100)
@@ -43,6 +45,7 @@ def test_the_columns_are_the_sums_of_who_is_here(data: st.DataObject, enters: li
         assert books.limit[gpu] == pytest.approx(sum(s.limit for s in on_gpu), abs=1e-9)
         assert books.memory[gpu] == sum(s.memory_bytes for s in on_gpu)
         assert books.residents[gpu] == len(on_gpu)
+        assert books.shards(gpu) == on_gpu
         assert books.training_gangs(gpu) == [
             tuple(s.gpu for s in tenancy.shards)
             for tenancy, shard in seats
@@ -50,6 +53,9 @@ def test_the_columns_are_the_sums_of_who_is_here(data: st.DataObject, enters: li
         ]
     for service in "abc":
         assert books.hosts(service) == sorted({s.gpu for t, s in seats if t.service == service})
+    assert books.demands == Counter(
+        Demand(t.shards[0].request, t.shards[0].memory_bytes, len(t.shards)) for t in here.values()
+    )
 
 
 @given(data=st.data(), count=st.integers(1, 20))
@@ -63,6 +69,8 @@ def test_nothing_is_left_when_all_have_left(data: st.DataObject, count: int) -> 
     for column in (books.request, books.limit, books.memory, books.residents):
         assert not column.any()
     assert [books.hosts(service) for service in "abc"] == [[], [], []]
+    assert [books.shards(gpu) for gpu in range(6)] == [[]] * 6
+    assert books.demands == {}
 
 
 def test_who_is_not_here_is_not_found() -> None:
@@ -85,6 +93,34 @@ def test_two_instances_of_a_service_host_it_until_both_have_left() -> None:
     assert books.hosts("s") == [2]
     books.leave(second)
     assert books.hosts("s") == []
+
+
+def test_shards_are_seen_as_the_placement_made_them() -> None:
+    """With the seat, the batch and the part that it gave each, oldest first, on their own GPU only."""
+    books = ClusterBooks(cluster(1, 2))
+    first = Shard(0, 0.3, 0.6, GIB, part=0.5, seat=("row", 2))
+    second = Shard(1, 0.4, 0.8, 2 * GIB, part=0.5)
+    third = Shard(0, 0.2, 0.2, GIB, batch=8)
+    books.enter(Tenancy(0, "a", "llm", (first, second)))
+    books.enter(Tenancy(1, "b", "inference", (third,)))
+    assert [books.shards(gpu) for gpu in range(2)] == [[first, third], [second]]
+    books.leave(0)
+    assert [books.shards(gpu) for gpu in range(2)] == [[third], []]
+
+
+def test_instances_of_one_demand_are_counted_together() -> None:
+    """Whatever they serve and wherever they sit; an instance on two GPUs is one, and by its first part."""
+    books = Books()
+    books.seat(0)
+    again = books.seat(3, service="other", limit=0.9)
+    books.seat(0, gib=7)
+    books.enter(Tenancy(9, "split", "llm", (Shard(1, 0.3, 0.6, 6 * GIB), Shard(2, 0.1, 0.2, GIB))))
+    alike, larger, split = Demand(0.3, 6 * GIB, 1), Demand(0.3, 7 * GIB, 1), Demand(0.3, 6 * GIB, 2)
+    assert books.demands == {alike: 2, larger: 1, split: 1}
+    books.leave(again)
+    assert books.demands == {alike: 1, larger: 1, split: 1}
+    books.leave(9)
+    assert books.demands == {alike: 1, larger: 1}
 
 
 def test_the_columns_have_the_types_the_protocol_names() -> None:
