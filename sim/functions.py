@@ -64,7 +64,6 @@ class ServedFunction:
         "uniform",
         "wait_s",
         "weights",
-        "weights_since_s",
     )
 
     def __init__(
@@ -89,10 +88,9 @@ class ServedFunction:
         self.fitted = size
         """The size whose batching rule stands: that of the instance that takes the next batch."""
         self.uniform = True
-        """All its instances are of its own size."""
+        """Any of its instances may take the next batch: all are of its own size, and none has a rate."""
         self.weights: dict[int, float] = {}
         """Requests per second that each instance should get, where the routing policy weighs them."""
-        self.weights_since_s = 0.0
         self.spec = spec
         self.model = spec.model.name
         self.arrival_column = np.ascontiguousarray(arrivals, dtype=np.float64)

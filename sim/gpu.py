@@ -12,7 +12,7 @@ from policies import Grant
 from policies.cycles import CycleMeter
 from policies.sharing import Sharing, TimeSharing
 from profiles import InterferenceModel
-from sim.contention import Terms, contention
+from sim.contention import contention
 
 INF = float("inf")
 Agenda = list[tuple[float, int]]
@@ -114,11 +114,6 @@ class Resident:
         self.pressure = 1.0
         self.calm_low, self.calm_high = -INF, INF
 
-    def run_on(self, terms: Terms) -> None:
-        """Take the terms of contention."""
-        self.share, self.alone, self.stretch, self.delay_s, self.wait_s = terms
-        self.disturbed = terms.disturbed
-
     def run_alone(self) -> None:
         """Take the terms of somebody who is alone on its quota."""
         self.share = self.alone = self.quota
@@ -127,8 +122,11 @@ class Resident:
         self.disturbed = False
 
 
-Setting = tuple[float, tuple[tuple[Resident, Terms], ...]]
-"""Share in use, and the terms of each active resident, for one set of active residents."""
+Row = tuple[Resident, float, float, float, float, float, bool]
+"""A resident, the five terms on which it runs, and whether they are others' doing."""
+
+Setting = tuple[float, tuple[Row, ...]]
+"""Share in use, and a row for each active resident, for one set of active residents."""
 
 
 class Gpu:
@@ -260,19 +258,21 @@ class Gpu:
         if setting is None:
             active = [r for r in self.residents if r.bit & mask]
             in_use, terms = contention(active, self.sharing, self.interference)
-            setting = self.settings[mask] = (in_use, tuple(zip(active, terms, strict=True)))
+            rows = zip(active, terms, strict=True)
+            setting = self.settings[mask] = (in_use, tuple((r, *term, term.disturbed) for r, term in rows))
         self.share_in_use = setting[0]
-        for resident, term in setting[1]:
+        for resident, share, alone, stretch, delay_s, wait_s, disturbed in setting[1]:
             if (
-                resident.share != term[0]
-                or resident.delay_s != term[3]
-                or resident.stretch != term[2]
-                or resident.wait_s != term[4]
+                resident.share != share
+                or resident.delay_s != delay_s
+                or resident.stretch != stretch
+                or resident.wait_s != wait_s
             ):
-                resident.run_on(term)
+                resident.share, resident.alone, resident.stretch = share, alone, stretch
+                resident.delay_s, resident.wait_s, resident.disturbed = delay_s, wait_s, disturbed
                 resident.owner.retime(now_s, agenda)
-            elif resident.alone != term[1]:
-                resident.run_on(term)
+            elif resident.alone != alone:
+                resident.alone, resident.disturbed = alone, disturbed
 
     def _find_settings(self) -> None:
         if len(self.settings_of) > MANY_QUOTAS:

@@ -83,8 +83,8 @@ class ServingInstance:
         self.pending_s = INF
         """Time of the agenda entry that will look at this batch; other entries are stale."""
         self.idle_since_s = 0.0
-        self.taken = 0
-        """Requests it has been given since weights were last asked for."""
+        self.taken = 0.0
+        """Requests it has been given, less what its rate is when the furthest behind has had its own."""
 
     @property
     def instance(self) -> int:
@@ -213,6 +213,16 @@ class ServingInstance:
         resident = self.resident
         if resident is not None and not resident.disturbed:
             self.period_s = self.alone_s = self.units * seconds(count, resident.share)
+            return
+        if resident is not None:
+            self.contended = True
+            alone_s = period_s = seconds(count, resident.share)
+            if resident.alone != resident.share:
+                alone_s = seconds(count, resident.alone)
+            self.alone_s = self.units * alone_s
+            wait_s = resident.wait_s if self.fresh else 0.0
+            shared_s = period_s * resident.stretch + self.launches * resident.delay_s
+            self.period_s = max(self.units * shared_s, self.units * period_s + wait_s)
             return
         work_s = period_s = alone_s = wait_s = 0.0
         for stage in self.residents:

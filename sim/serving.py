@@ -38,6 +38,10 @@ class Serving:
         self._adapts = routing.adapts
         self._newest_first = routing.newest_idle_first
         self._weighs = routing if isinstance(routing, Weighs) else None
+        if self._weighs is not None:
+            for function in functions:
+                if function is not None:
+                    function.uniform = False
         self._vertical = vertical
         self._window_s = vertical.window_s
         self._agenda = agenda
@@ -66,9 +70,10 @@ class Serving:
             if not function.live:
                 self._arm_at(function, max(function.arrivals[cursor], now_s, function.retry_s))
             return
-        if not function.uniform or self._weighs is not None:
+        if not function.uniform:
             following = self._following(function, now_s)
-            if following is None:
+            if following is None:  # the next second may give the idle ones a part
+                self._arm_at(function, max(function.arrivals[cursor], function.rule_until_s))
                 return
             self._fit_rule(function, following, now_s)
         arrivals = function.arrivals
@@ -95,7 +100,7 @@ class Serving:
             return
         function.armed_s = INF
         idle, vertical, agenda = function.idle, self._vertical, self._agenda
-        picks = not function.uniform or self._weighs is not None
+        picks = not function.uniform
         while idle:
             if picks:
                 following = self._following(function, now_s)
@@ -167,18 +172,17 @@ class Serving:
             function.latency_count += count
         cursor = function.cursor
         if cursor < function.end and arrivals[cursor] <= now_s and not instance.draining:
-            count = self._take_next(function, instance, now_s)
+            uniform = function.uniform
+            count = self._take(function, now_s) if uniform else self._take_next(function, instance, now_s)
             if count:
                 instance.begin(count, now_s, self._agenda)
                 if not gpu.eager and gpu.look_s < instance.finish_s:
                     self._vertical.look_ahead(gpu)
                 return
-        self._rest(instance, now_s)
+        self._rest(function, instance, now_s)
 
     def _take_next(self, function: ServedFunction, instance: ServingInstance, now_s: float) -> int:
         """Size of the batch that an instance may begin at once after another, or 0."""
-        if function.uniform and self._weighs is None:
-            return self._take(function, now_s)
         function.idle.append(instance)
         chosen = self._following(function, now_s)
         function.idle.pop()
@@ -194,26 +198,32 @@ class Serving:
         idle = function.idle
         if self._weighs is None:
             return idle[-1] if self._newest_first else idle[0]
-        if now_s >= function.rule_until_s or len(function.weights) != len(function.instances):
+        weights, live = function.weights, function.instances
+        if now_s >= function.rule_until_s or len(weights) != len(live) or live[-1].index not in weights:
             self._ask_for_rule(function, now_s)
-            self._weigh(function, now_s)
-        weights = function.weights
-        due_s = now_s - function.weights_since_s
+            self._weigh(function)
+            weights = function.weights
         weighed = [one for one in idle if weights.get(one.index)]
         if weighed:
-            return max(weighed, key=lambda one: (weights[one.index] * due_s - one.taken, -one.index))
+            return min(weighed, key=lambda one: (one.taken / weights[one.index], one.index))
         if any(weights.get(one.index) and one.ready for one in function.instances):
             return None  # the others have no part in the load; wait for those who have
         return idle[-1] if self._newest_first else idle[0]
 
-    def _weigh(self, function: ServedFunction, now_s: float) -> None:
-        """Ask the routing policy for the rate that each instance should get from now on."""
+    def _weigh(self, function: ServedFunction) -> None:
+        """Ask the routing policy for the rate that each instance should get from now on.
+
+        Those ahead of the others stay ahead: at rates of a few requests a second nobody else would ever get
+        its part. Whoever had no rate so far is level with the last.
+        """
         assert self._weighs is not None
+        live, weights = function.instances, function.weights
+        level_s = min((one.taken / rate for one in live if (rate := weights.get(one.index))), default=0.0)
+        for one in live:
+            rate = weights.get(one.index)
+            one.taken = one.taken - level_s * rate if rate else 0.0
         rates = self._weighs.weights(function)
-        function.weights = {one.index: r for one, r in zip(function.instances, rates, strict=True)}
-        function.weights_since_s = now_s
-        for one in function.instances:
-            one.taken = 0
+        function.weights = {one.index: rate for one, rate in zip(live, rates, strict=True)}
 
     def _fit_rule(self, function: ServedFunction, instance: ServingInstance, now_s: float) -> None:
         """Have the batching rule be that of the instance that takes the next batch."""
@@ -223,7 +233,7 @@ class Serving:
             function.batch, function.service_s = instance.batch, instance.service_s
             self._ask_for_rule(function, now_s)
 
-    def _rest(self, instance: ServingInstance, now_s: float) -> None:
+    def _rest(self, function: ServedFunction, instance: ServingInstance, now_s: float) -> None:
         """Have an instance whose batch has ended wait for the next, or leave if it drains."""
         instance.running = False
         instance.finish_s = instance.pending_s = INF
@@ -239,9 +249,8 @@ class Serving:
         if instance.draining:
             self._drained(instance, now_s)
             return
-        function = instance.function
         function.idle.append(instance)
-        if function.armed_s == INF:
+        if function.armed_s == INF or not function.uniform:  # now another may be next, by another rule
             self.arm(function, now_s)
 
     def _arm_at(self, function: ServedFunction, close_s: float) -> None:

@@ -307,7 +307,7 @@ class World:
             if instance.ready_s is not None:
                 function.idle.remove(instance)
             self._leave(instance, now_s, after=True)
-        if not function.live:
+        if not function.live or not function.uniform:  # somebody else is next
             self._serving.arm(function, now_s)
 
     def _drained(self, instance: ServingInstance, now_s: float) -> None:

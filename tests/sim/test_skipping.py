@@ -23,9 +23,13 @@ SEEK = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
 @st.composite
-def contended(draw: st.DrawFn) -> tuple[list[Function], list[Any], int]:
-    """One to four functions on one or two GPUs that cannot hold them all undisturbed, with bursts and
+def contended(
+    draw: st.DrawFn, *, idles: bool = False, unlike: bool = False
+) -> tuple[list[Function], list[Any], int]:
+    """One to four functions on two or four GPUs that cannot hold them all undisturbed, with bursts and
     silences.
+
+    `idles`: some may go to no instance at all. `unlike`: sizing decides, and may offer several sizes.
     """
     functions, arrivals = [], []
     seed = draw(st.integers(0, 2**32 - 1))
@@ -45,16 +49,19 @@ def contended(draw: st.DrawFn) -> tuple[list[Function], list[Any], int]:
             launches=draw(st.sampled_from([0, 100, 300])),
             wave_s=20e-6,
         )
-        functions.append(
-            serves(
-                profile,
-                Size(batch, request, limit),
-                name=f"serve-{index}",
-                output_tokens=3 if kind == "llm" else 1,
-                timeout_s=draw(st.sampled_from([None, 0.5])),
-                start_s=draw(st.sampled_from([0.0, 0.0, 1.37])),
-            )
+        function = serves(
+            profile,
+            Size(batch, request, limit),
+            name=f"serve-{index}",
+            min_instances=draw(st.sampled_from([0, 0, 1])) if idles else 1,
+            output_tokens=3 if kind == "llm" else 1,
+            timeout_s=draw(st.sampled_from([None, 0.5])),
+            start_s=draw(st.sampled_from([0.0, 0.0, 1.37])),
         )
+        if unlike:
+            slo_s = draw(st.sampled_from([0.04, 0.1, 0.4]))
+            function = dataclasses.replace(function, size=None, slo_s=slo_s)
+        functions.append(function)
         rate_rps = draw(st.sampled_from([0.5, 10.0, 60.0, 200.0]))
         times = np.sort(rng.uniform(0.0, DURATION_S, rng.poisson(rate_rps * DURATION_S / 2)))
         if draw(st.booleans()):
@@ -78,14 +85,36 @@ def contended(draw: st.DrawFn) -> tuple[list[Function], list[Any], int]:
     return functions, arrivals, draw(st.sampled_from([2, 2, 4]))
 
 
+HASTY: dict[str, dict[str, object]] = {
+    "knative": {"horizontal.stable_window_s": 5, "horizontal.to_zero_grace_s": 1.0},
+    "kubernetes": {
+        "horizontal.sync_s": 2.0,
+        "horizontal.down_stabilization_s": 4.0,
+        "horizontal.metric_window_s": 2,
+    },
+    "hybrid-histogram": {
+        "keep_alive.bin_s": 1,
+        "keep_alive.range_s": 5,
+        "keep_alive.history_s": 12,
+        "keep_alive.least_cv": 0.5,
+    },
+    "infless+": {"keep_alive.short_s": 4, "keep_alive.long_s": 8, "keep_alive.default_s": 2.0},
+    "fast-gs+": {"horizontal.patience_s": 2},
+    "has-gpu": {"horizontal.window_s": 3, "horizontal.cool_down_s": 2.0},
+    "tgs": {"vertical.tick_s": 0.25},
+    "antman": {"vertical.tick_s": 0.25, "vertical.window_s": 0.5},
+}
+"""Constants with which each system acts within the test; otherwise it would wait for minutes."""
+
+
 def under(system: System) -> System:
-    """The system with launches that take a while but not for ever, and a scaler that acts within the test."""
+    """The system with launches that take a while but not for ever, and policies that act within the test."""
     changed = dataclasses.replace(system, start_up=FixedStartUp(0.7))
-    if "horizontal.out_count" not in changed.describe() and hasattr(changed.horizontal, "out_count"):
+    if hasattr(changed.horizontal, "out_count"):
         changed = changed.with_config(
             {"horizontal.window_s": 6, "horizontal.out_count": 2, "horizontal.in_count": 3}
         )
-    return changed
+    return changed.with_config(HASTY.get(system.name, {}))
 
 
 @pytest.mark.parametrize("name", ["dilu", "dilu-reference", "infless+-r"])
@@ -95,6 +124,40 @@ def test_skipping_equals_asking_on_every_tick(
     name: str, workload: tuple[list[Function], list[Any], int]
 ) -> None:
     """On contended random workloads every batch, launch, quota and training step is the same, to the bit."""
+    assert_skipping_changes_nothing(name, workload)
+
+
+@pytest.mark.parametrize("name", ["tgs", "antman", "has-gpu", "kubernetes", "fast-gs+"])
+@given(workload=contended())
+@settings(max_examples=40, deadline=None, phases=SEEK)
+def test_skipping_equals_asking_under_the_rivals(
+    name: str, workload: tuple[list[Function], list[Any], int]
+) -> None:
+    """The same of rivals that tick slowly, want shares, or wait for a sync: their promises hold."""
+    assert_skipping_changes_nothing(name, workload)
+
+
+@pytest.mark.parametrize("name", ["knative", "hybrid-histogram", "faascache", "torpor", "infless+-l"])
+@given(workload=contended(idles=True))
+@settings(max_examples=40, deadline=None, phases=SEEK)
+def test_skipping_equals_asking_of_functions_without_instances(
+    name: str, workload: tuple[list[Function], list[Any], int]
+) -> None:
+    """The same where functions go to nothing, are launched ahead, or evict one another from little memory."""
+    assert_skipping_changes_nothing(name, workload, memory_gib=9)
+
+
+@given(workload=contended(idles=True, unlike=True))
+@settings(max_examples=40, deadline=None, phases=SEEK)
+def test_skipping_equals_asking_of_unlike_instances(workload: tuple[list[Function], list[Any], int]) -> None:
+    """The same where the instances of a function differ in size and are weighted."""
+    assert_skipping_changes_nothing("infless+", workload)
+
+
+def assert_skipping_changes_nothing(
+    name: str, workload: tuple[list[Function], list[Any], int], *, memory_gib: int = 40
+) -> None:
+    """Run with every tick and second, without those that decide nothing, and with ticks that lag."""
     functions, arrivals, gpus = workload
     naive, skipping, lagging = (
         run(
@@ -103,6 +166,7 @@ def test_skipping_equals_asking_on_every_tick(
             duration_s=DURATION_S,
             system=under(find_system(name)),
             gpus_per_node=gpus,
+            memory_gib=memory_gib,
             skip_idle_ticks=skip,
             quotas=quotas,
         )

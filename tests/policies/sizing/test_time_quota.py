@@ -21,7 +21,7 @@ def serves(model: ModelProfile, size: Size | None = None) -> Function:
 
 @pytest.mark.parametrize("model", CATALOG, ids=lambda model: model.name)
 def test_the_quota_is_the_least_step_in_time(model: ModelProfile) -> None:
-    """On the limit for a share of the time, a batch takes at most half the SLO, and with a step less it does not."""
+    """With that share of time on the limit a batch takes half the SLO at most; with a step less, more."""
     function = serves(model)
     size = TimeQuotaSizing().size(function, model.measure)
     dilu = DiluSizing().size(function, model.measure)
