@@ -15,8 +15,8 @@ from profiles import Measure
 class TimeQuotaSizing(DiluSizing):
     """Dilu's batch and limit, and the least time quota on that limit with which a batch is in time (HAS-GPU).
 
-    In HAS-GPU (Euro-Par 2025) the predictor RaPP says which SMs and quota meet the SLO; the measurement stands
-    in for it. The request is limit x quota. A pinned size is left as it is.
+    In HAS-GPU (Euro-Par 2025) the predictor RaPP says which SMs and quota meet the SLO; the measurement
+    stands in for it. The request is limit x quota. A pinned size is left as it is.
 
     Attributes
     ----------
