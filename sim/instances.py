@@ -216,13 +216,12 @@ class ServingInstance:
             return
         if resident is not None:
             self.contended = True
-            alone_s = period_s = seconds(count, resident.share)
-            if resident.alone != resident.share:
-                alone_s = seconds(count, resident.alone)
-            self.alone_s = self.units * alone_s
-            wait_s = resident.wait_s if self.fresh else 0.0
-            shared_s = period_s * resident.stretch + self.launches * resident.delay_s
-            self.period_s = max(self.units * shared_s, self.units * period_s + wait_s)
+            share, alone, units = resident.share, resident.alone, self.units
+            work_s = seconds(count, share)
+            self.alone_s = units * (work_s if alone == share else seconds(count, alone))
+            self.period_s = units * (work_s * resident.stretch + self.launches * resident.delay_s)
+            if resident.wait_s and self.fresh:
+                self.period_s = max(self.period_s, units * work_s + resident.wait_s)
             return
         work_s = period_s = alone_s = wait_s = 0.0
         for stage in self.residents:
