@@ -1,4 +1,4 @@
-"""Bounds that no real policy can beat.
+"""Bounds that no real policy can beat that keeps to the same limits.
 
 The bound on GPUs needs no policy: every run reports it (`gpus_bound` of its summary).
 """
@@ -22,10 +22,10 @@ def _oracle() -> System:
         vertical=PerfectSharing(),
         modelled=(
             "serving instances have their limit the moment a batch begins, training all that is left, and "
-            "nobody is in anybody's way: with Dilu's sizes and places, no policy finishes a batch sooner, "
-            "and none gives training more without delaying one"
+            "nobody is in anybody's way: with Dilu's sizes and places, no policy that keeps to the limits "
+            "finishes a batch sooner, and none gives training more without delaying one"
         ),
-        left_out="better sizes and places; the bound on GPUs stands in every run's summary",
+        left_out="better sizes and places, sharing without limits; every summary has the bound on GPUs",
     )
 
 

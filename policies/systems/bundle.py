@@ -51,21 +51,31 @@ class System:
         PolicyError
             If a key names no slot, or no constant of the policy in it, or a value has another type.
         """
-        system = self
+        by_slot: dict[str, dict[str, object]] = {}
         for key, value in changes.items():
             slot, _, constant = key.partition(".")
             if slot not in SLOTS:
                 raise PolicyError(f"{key}: found slot {slot!r}, allowed are {', '.join(SLOTS)}")
-            policy = getattr(system, slot)
-            system = dataclasses.replace(system, **{slot: _changed(policy, key, constant, value)})
-        return system
+            by_slot.setdefault(slot, {})[constant] = _checked(getattr(self, slot), key, constant, value)
+        # All constants of a slot at once: they may be allowed together only.
+        changed = {slot: _changed(getattr(self, slot), slot, values) for slot, values in by_slot.items()}
+        return dataclasses.replace(self, **changed)
 
     def describe(self) -> dict[str, str]:
         """Return what fills each slot, with its constants, one line each."""
         return {slot: _described(getattr(self, slot)) for slot in SLOTS}
 
 
-def _changed(policy: Any, key: str, constant: str, value: object) -> Any:
+def _changed(policy: Any, slot: str, values: Mapping[str, object]) -> Any:
+    try:
+        return dataclasses.replace(policy, **values)
+    except ValueError as error:
+        keys = ", ".join(f"{slot}.{constant}" for constant in values)
+        raise PolicyError(f"{keys}: {error}") from None
+
+
+def _checked(policy: Any, key: str, constant: str, value: object) -> object:
+    """Return the value of a constant, if there is such a constant and it may be of this type."""
     if policy is None:
         raise PolicyError(f"{key}: found no policy in this slot of the system, so none has constants")
     constants = {f.name: getattr(policy, f.name) for f in fields(policy)}
@@ -82,10 +92,7 @@ def _changed(policy: Any, key: str, constant: str, value: object) -> Any:
     choices = get_args(get_type_hints(type(policy))[constant]) if isinstance(present, str) else ()
     if choices and value not in choices:
         raise PolicyError(f"{key}: found {value!r}, allowed are {', '.join(choices)}")
-    try:
-        return dataclasses.replace(policy, **{constant: value})
-    except ValueError as error:
-        raise PolicyError(f"{key}: {error}") from None
+    return value
 
 
 def _described(policy: object) -> str:

@@ -171,6 +171,17 @@ def test_a_wrong_constant_is_refused_in_one_line(key: str, value: object, messag
     assert str(caught.value) == message
 
 
+def test_constants_that_are_allowed_together_may_be_changed_together() -> None:
+    """Whatever their order; what is wrong together names all of them."""
+    infless = find_system("infless+")
+    for keys in (("long_s", "short_s"), ("short_s", "long_s")):
+        values = {"long_s": 8, "short_s": 4}
+        changed = infless.with_config({f"keep_alive.{key}": values[key] for key in keys})
+        assert "long_s=8, short_s=4" in changed.describe()["keep_alive"]
+    with pytest.raises(PolicyError, match=r"^keep_alive.long_s, keep_alive.short_s: "):
+        infless.with_config({"keep_alive.long_s": 4, "keep_alive.short_s": 8})
+
+
 @dataclass(frozen=True)
 class SomebodysBatching:
     """Closes at the word."""
