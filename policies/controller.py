@@ -8,14 +8,17 @@ knows no clock but the times it is told.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from policies.books import ClusterBooks, Tenancy
 from policies.functions import Choice, Cluster, Deployment, Function, PolicyError, Size
 from policies.keeping import Keeping, Victim
 from policies.slots import FunctionView, OffersChoices, PlacementRequest, Shard
 from policies.systems import System
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,26 +242,31 @@ def _same_size(one: Size, other: Size) -> bool:
     return (one.batch, one.request, one.limit) == (other.batch, other.request, other.limit)
 
 
+def _sizes(system: System, functions: tuple[Function, ...]) -> tuple[Size, ...]:
+    """Size every function."""
+    return _once_each(functions, lambda f: system.sizing.size(f, f.model.measurement(f.kind)))
+
+
 def _choices(system: System, functions: tuple[Function, ...]) -> tuple[tuple[Choice, ...], ...]:
     """Every size that the instances of each function may have; none where sizing offers no choice."""
     sizing = system.sizing
     if not isinstance(sizing, OffersChoices):
         return ((),) * len(functions)
-    return tuple(
-        () if f.kind == "training" else sizing.choices(f, f.model.measurement(f.kind)) for f in functions
+    return _once_each(
+        functions, lambda f: () if f.kind == "training" else sizing.choices(f, f.model.measurement(f.kind))
     )
 
 
-def _sizes(system: System, functions: tuple[Function, ...]) -> tuple[Size, ...]:
-    """Size every function, measuring each distinct one once."""
-    known: dict[tuple[str, str, float | None, int, Size | None], Size] = {}
-    sizes = []
+def _once_each(functions: tuple[Function, ...], measure: Callable[[Function], T]) -> tuple[T, ...]:
+    """Measure every function, but those that are alike to sizing only once."""
+    known: dict[tuple[str, str, float | None, int, Size | None], T] = {}
+    found = []
     for function in functions:
         key = (function.model.name, function.kind, function.slo_s, function.output_tokens, function.size)
         if key not in known:
-            known[key] = system.sizing.size(function, function.model.measurement(function.kind))
-        sizes.append(known[key])
-    return tuple(sizes)
+            known[key] = measure(function)
+        found.append(known[key])
+    return tuple(found)
 
 
 def _check_placeable(function: Function, cluster: Cluster, system: System) -> None:

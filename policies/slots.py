@@ -418,6 +418,13 @@ class GpuView(Protocol):
         """What the policy returned last; `None` at first."""
 
 
+ALWAYS_CALM = (float("-inf"), float("inf"))
+"""The band of a resident none of whose cycles matters."""
+
+NEVER_CALM = (float("inf"), float("-inf"))
+"""The band of a resident every cycle of which matters."""
+
+
 class Grant(NamedTuple):
     """Quotas of a GPU's residents, in their order, and when the question is worth asking again.
 

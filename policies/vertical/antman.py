@@ -8,10 +8,8 @@ from typing import NamedTuple
 from policies.cycles import CycleBaseline
 from policies.functions import PolicyError
 from policies.sharing import LAUNCH_TOKENS, Sharing
-from policies.slots import GpuView, Grant, ResidentView
+from policies.slots import ALWAYS_CALM, NEVER_CALM, GpuView, Grant, ResidentView
 
-ALWAYS_CALM = (float("-inf"), float("inf"))
-NEVER_CALM = (float("inf"), float("-inf"))
 FULL = 100
 
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from policies.cycles import CycleBaseline
 from policies.functions import PolicyError
 from policies.sharing import Sharing, TimeSharing
-from policies.slots import GpuView, Grant, ResidentView
-
-EVERY_CYCLE_IS_CALM = (float("-inf"), float("inf"))
+from policies.slots import ALWAYS_CALM, GpuView, Grant, ResidentView
 
 ROWS = TimeSharing(width="limit", weights="request", caps="all")
 """Everybody is held to a quota of time on the SMs of its row."""
@@ -67,7 +65,7 @@ class RowQuotas:
             row = [gpu.residents[place] for place in places]
             for place, resident, time in zip(places, row, self._times(row), strict=True):
                 quotas[place] = resident.limit * time
-        return Grant(tuple(quotas), None, (EVERY_CYCLE_IS_CALM,) * len(quotas), settled=True)
+        return Grant(tuple(quotas), None, (ALWAYS_CALM,) * len(quotas), settled=True)
 
     def _times(self, row: Sequence[ResidentView]) -> list[float]:
         """Return the time quotas of a row's pods."""

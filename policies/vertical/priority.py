@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from policies.functions import PolicyError
 from policies.sharing import PrioritySharing
-from policies.vertical.turns import LimitForLife
+from policies.vertical.static import LimitForLife
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,11 +39,9 @@ from typing import Literal, NamedTuple
 
 from policies.cycles import CycleBaseline
 from policies.sharing import LAUNCH_TOKENS, Sharing
-from policies.slots import GpuView, Grant, ResidentView
+from policies.slots import ALWAYS_CALM, NEVER_CALM, GpuView, Grant, ResidentView
 
 INF = float("inf")
-ALWAYS_CALM = (-INF, INF)
-NEVER_CALM = (INF, -INF)
 
 NONE, RECOVERY, CONTENTION, EMERGENCY = range(4)
 """States of a GPU, in order of gravity."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from policies.cycles import CycleBaseline
 from policies.sharing import MPS_CAPS, Sharing
-from policies.slots import GpuView, Grant, ResidentView
-
-EVERY_CYCLE_IS_CALM = (float("-inf"), float("inf"))
+from policies.slots import ALWAYS_CALM, GpuView, Grant, ResidentView
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +31,22 @@ class StaticQuota:
     def decide(self, gpu: GpuView) -> Grant:
         """Return the limits, or the requests."""
         quotas = tuple(self.first_quota(resident) for resident in gpu.residents)
-        return Grant(quotas, None, (EVERY_CYCLE_IS_CALM,) * len(quotas), settled=True)
+        return Grant(quotas, None, (ALWAYS_CALM,) * len(quotas), settled=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitForLife:
+    """What policies have in common whose quota is the limit for as long as the instance lives."""
+
+    tick_s: ClassVar[float | None] = None
+    window_s: ClassVar[float] = float("inf")
+    cycle_baseline: ClassVar[CycleBaseline] = "uncontended"
+
+    def first_quota(self, resident: ResidentView) -> float:
+        """Return the limit."""
+        return resident.limit
+
+    def decide(self, gpu: GpuView) -> Grant:
+        """Return what each resident had at first."""
+        quotas = tuple(self.first_quota(resident) for resident in gpu.residents)
+        return Grant(quotas, None, (ALWAYS_CALM,) * len(quotas), settled=True)

@@ -9,10 +9,7 @@ from typing import Literal, NamedTuple
 from policies.cycles import CycleBaseline
 from policies.functions import PolicyError
 from policies.sharing import LAUNCH_TOKENS, Sharing
-from policies.slots import GpuView, Grant, ResidentView
-
-ALWAYS_CALM = (float("-inf"), float("inf"))
-NEVER_CALM = (float("inf"), float("-inf"))
+from policies.slots import ALWAYS_CALM, NEVER_CALM, GpuView, Grant, ResidentView
 
 SLOW_START: Literal["slow start"] = "slow start"
 AVOIDANCE: Literal["congestion avoidance"] = "congestion avoidance"

@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from policies.cycles import CycleBaseline
 from policies.functions import PolicyError
 from policies.sharing import TimeSharing
-from policies.slots import GpuView, Grant, ResidentView
-
-EVERY_CYCLE_IS_CALM = (float("-inf"), float("inf"))
-
-
-@dataclass(frozen=True, slots=True)
-class LimitForLife:
-    """What policies have in common whose quota is the limit for as long as the instance lives."""
-
-    tick_s: ClassVar[float | None] = None
-    window_s: ClassVar[float] = float("inf")
-    cycle_baseline: ClassVar[CycleBaseline] = "uncontended"
-
-    def first_quota(self, resident: ResidentView) -> float:
-        """Return the limit."""
-        return resident.limit
-
-    def decide(self, gpu: GpuView) -> Grant:
-        """Return what each resident had at first."""
-        quotas = tuple(self.first_quota(resident) for resident in gpu.residents)
-        return Grant(quotas, None, (EVERY_CYCLE_IS_CALM,) * len(quotas), settled=True)
+from policies.slots import ResidentView
+from policies.vertical.static import LimitForLife
 
 
 @dataclass(frozen=True, slots=True)
