@@ -1,6 +1,6 @@
 """What arrives: traces of requests, workloads of instances, and the readers and generators of both."""
 
-from traces.azure_functions import read_azure_functions
+from traces.readers.azure_functions_2019 import read_azure_functions
 from traces.errors import TraceError
 from traces.generate import (
     ArrivalKind,
@@ -14,10 +14,10 @@ from traces.generate import (
     poisson,
     sporadic,
 )
-from traces.instances import InstanceEvent, InstanceKind, read_instance_events, write_instance_events
+from traces.instances.events import InstanceEvent, InstanceKind, read_instance_events, write_instance_events
 from traces.mapping import FunctionMapping, MappingRule, ModelChoice, map_functions
-from traces.rate_series import read_rate_series
-from traces.synthetic_instances import generate_instance_events
+from traces.readers.rate_series import read_rate_series
+from traces.instances.synthetic import generate_instance_events
 from traces.trace import Trace, merge
 
 __all__ = [

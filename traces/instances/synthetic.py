@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from traces.errors import TraceError, shown
-from traces.instances import GIB, InstanceEvent, InstanceKind
+from traces.instances.events import GIB, InstanceEvent, InstanceKind
 from traces.streams import stream
 
 

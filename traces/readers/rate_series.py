@@ -25,7 +25,7 @@ from traces.processes import (
     spread_evenly,
 )
 from traces.streams import stream
-from traces.tables import number, read_text
+from traces.readers.tables import number, read_text
 from traces.trace import Trace
 
 SeriesArrivals = Literal["even", "poisson", "gamma", "gamma-dilu"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from traces.errors import TraceError, shown
-from traces.tables import Table, number
+from traces.readers.tables import Table, number
 
 Action = Literal["start", "stop"]
 InstanceKind = Literal["inference", "llm", "training"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from traces import TraceError
-from traces.tables import Table, number
+from traces.readers.tables import Table, number
 
 
 def rows_of(path: Path, content: bytes) -> list[tuple[int, list[str]]]:

@@ -1,0 +1,1 @@
+"""Traces made to the measure of published statistics."""
