@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from traces.errors import TraceError, shown
 from traces.processes import MICROSECONDS, seconds, spread_evenly, spread_uniformly
+from traces.readers.source import read_text
+from traces.readers.tables import Table, number
 from traces.streams import stream
-from traces.readers.tables import Table, number, read_text
 from traces.trace import Trace
 
 Spread = Literal["even", "poisson"]

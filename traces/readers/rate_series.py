@@ -24,8 +24,9 @@ from traces.processes import (
     seconds,
     spread_evenly,
 )
+from traces.readers.source import read_text
+from traces.readers.tables import number
 from traces.streams import stream
-from traces.readers.tables import number, read_text
 from traces.trace import Trace
 
 SeriesArrivals = Literal["even", "poisson", "gamma", "gamma-dilu"]

@@ -28,7 +28,7 @@ def test_rows_come_with_their_lines(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "t.csv: the file is empty"),
-        (b" \n\n", "t.csv: the file is empty"),
+        (b" \n\n", "t.csv: line 1: found an empty line, allowed is a header"),
         (b"a,b\n1,2\n3\n", "t.csv: line 3: found 1 fields, allowed are the 2 of the header"),
         (b"a,b\n1,2,3\n", "t.csv: line 2: found 3 fields"),
         (b"a,b\n1,2\n\n3,4\n", "t.csv: line 3: found 0 fields"),
@@ -46,8 +46,8 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, content: bytes, 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     """A missing file and a directory raise the package's own error."""
-    for path in (tmp_path / "none.csv", tmp_path):
-        with pytest.raises(TraceError, match="cannot be read"):
+    for path, message in ((tmp_path / "none.csv", "cannot be read"), (tmp_path, "is not a regular file")):
+        with pytest.raises(TraceError, match=message):
             Table(path, required=())
 
 
