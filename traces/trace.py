@@ -188,6 +188,14 @@ class Trace:
         """int64[F]: the number of arrivals of each function."""
         return np.diff(self.offsets)
 
+    @property
+    def transforms(self) -> tuple[object, ...]:
+        """What was done to the trace, in order."""
+        done = self.provenance.get("transforms", [])
+        if not isinstance(done, list | tuple):
+            raise TraceError(f"found {shown(done)}, allowed is a list", field="provenance.transforms")
+        return tuple(done)
+
     def index(self, function: int | str) -> int:
         """Return the position of a function given by name or by position."""
         if isinstance(function, str):
@@ -248,7 +256,7 @@ class Trace:
             input_tokens=None if self.input_tokens is None else kept(self.input_tokens),
             output_tokens=None if self.output_tokens is None else kept(self.output_tokens),
             attributes={name: column[chosen] for name, column in self.attributes.items()},
-            provenance=self._after({"transform": "select", "functions": list(names)}),
+            provenance=self.provenance_after({"transform": "select", "functions": list(names)}),
         )
 
     def window(self, start_s: float, end_s: float) -> Trace:
@@ -269,13 +277,12 @@ class Trace:
             input_tokens=None if self.input_tokens is None else self.input_tokens[inside],
             output_tokens=None if self.output_tokens is None else self.output_tokens[inside],
             attributes=self.attributes,
-            provenance=self._after({"transform": "window", "start_s": start_s, "end_s": end_s}),
+            provenance=self.provenance_after({"transform": "window", "start_s": start_s, "end_s": end_s}),
         )
 
-    def _after(self, transform: dict[str, object]) -> dict[str, object]:
-        earlier = self.provenance.get("transforms", [])
-        assert isinstance(earlier, list)
-        return {**self.provenance, "transforms": [*earlier, transform]}
+    def provenance_after(self, transform: Mapping[str, object]) -> dict[str, object]:
+        """Return the provenance of what a transform makes of this trace: its own, and the transform last."""
+        return {**self.provenance, "transforms": [*self.transforms, dict(transform)]}
 
 
 def merge(traces: Sequence[Trace]) -> Trace:
