@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import gzip
 import math
+import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mutations import mutations, trace_or_refusal
 
 from traces import Trace, TraceError, read_rate_series
+from traces.readers import rate_series
 
 rates_strategy = st.lists(st.floats(0, 30).map(lambda rate: round(rate, 1)), min_size=1, max_size=40)
 
@@ -83,10 +88,83 @@ def test_numbers_may_share_a_line(tmp_path: Path) -> None:
     assert len(one) == 6
 
 
-@pytest.mark.parametrize("found", ["-1", "nan", "inf", "x", "1,5"])
+VALID = b"3\n0.5 12\n\n1e1\n0\n"
+
+
+@given(content=mutations(VALID, delimiter=b" "))
+def test_a_damaged_file_is_refused_or_read_as_it_stands(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    """There is no other error and no wrong rate."""
+    path = tmp_path_factory.getbasetemp() / "damaged.txt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rate_series, "MOST_REQUESTS", 10**6)
+        trace = trace_or_refusal(lambda path: read_rate_series(path, step_s=3.0), path, content)
+    if trace is not None:
+        rates = [float(text) for text in content.removeprefix(b"\xef\xbb\xbf").split()]
+        assert trace.duration_s == 3.0 * len(rates)
+        arrived = np.searchsorted(trace.arrival_s, np.arange(1, len(rates) + 1) * 3.0 - 1e-5)
+        assert (abs(arrived - 3.0 * np.cumsum(rates)) <= 0.51 + 1e-5 * max(rates)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "function"), [("Bursty.txt", "Bursty"), ("bursty-load.txt.gz", "bursty-load"), ("x", "x")]
+)
+def test_the_function_is_named_by_the_file_or_the_caller(tmp_path: Path, name: str, function: str) -> None:
+    """The name up to its first dot."""
+    (tmp_path / name).write_bytes(b"1 2")
+    assert read_rate_series(tmp_path / name).functions == (function,)
+    assert read_rate_series(tmp_path / name, function="f").functions == ("f",)
+
+
+def test_packed_files_read_alike(tmp_path: Path) -> None:
+    """Plain, gzip and zstd hold the same series, and progress is told up to the end."""
+    plain = series(tmp_path / "plain", "7 8 9")
+    (tmp_path / "gz").write_bytes(gzip.compress(b"7 8 9"))
+    (tmp_path / "zst").write_bytes(pa.compress(b"7 8 9", "zstd", asbytes=True))
+    for name in ("gz", "zst"):
+        seen: list[tuple[int, int]] = []
+        trace = read_rate_series(
+            tmp_path / name, progress=lambda done, size, seen=seen: seen.append((done, size))
+        )
+        assert trace.arrival_s.tolist() == plain.arrival_s.tolist()
+        assert seen[-1] == ((tmp_path / name).stat().st_size,) * 2
+
+
+def test_values_may_count_a_minute(tmp_path: Path) -> None:
+    """A series of counts a minute, one for each ten, is a sixtieth of it a second."""
+    trace = series(tmp_path / "rates.txt", "6 0 1.5", per="minute", step_s=600.0)
+    assert (trace.rates(600.0)[0] * 600).tolist() == [60, 0, 15]
+    assert trace.transforms[1] == {"transform": "replay", "per": "minute", "step_s": 600.0}
+
+
+def test_a_long_series_is_read_in_blocks(tmp_path: Path) -> None:
+    """Values and lines are counted through the blocks in which a file is read."""
+    text = "0.25\n" * 1_200_000
+    assert series(tmp_path / "rates.txt", text).duration_s == 1_200_000
+    with pytest.raises(TraceError, match="line 1200001: rate: found 'x'"):
+        series(tmp_path / "rates.txt", text + "x")
+
+
+def test_what_would_never_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests, seconds and values are bounded, before anything is laid out."""
+    for rates, options, message in (
+        ("1e9 1", {}, r"expects 1e.09 requests, allowed are 1e.09; lower scale or step_s"),
+        ("1e308 1e308", {"scale": 1e9}, "expects inf requests"),
+        ("1", {"step_s": 1e10}, r"found 1 values of 1e.10 s, allowed are 1e.09 s in all"),
+    ):
+        with pytest.raises(TraceError, match=f"rates.txt: {message}"):
+            series(tmp_path / "rates.txt", rates, **options)
+    monkeypatch.setattr(rate_series, "MOST_VALUES", 2)
+    assert series(tmp_path / "rates.txt", "1 2").duration_s == 2
+    with pytest.raises(TraceError, match="holds more than 2 values"):
+        series(tmp_path / "rates.txt", "1 2 3")
+
+
+@pytest.mark.parametrize("found", ["-1", "nan", "inf", "x", "1,5", "1e999", "1_0", "0x1", "1\u20282"])
 def test_a_bad_value_is_refused_with_its_line(tmp_path: Path, found: str) -> None:
     """The fault is named with file and line."""
-    with pytest.raises(TraceError, match=f"rates.txt: line 3: rate: found '{found}'"):
+    with pytest.raises(TraceError, match=re.escape(f"rates.txt: line 3: rate: found {found!r}")):
         series(tmp_path / "rates.txt", f"1\n2\n{found}\n")
 
 
@@ -97,6 +175,7 @@ def test_a_bad_value_is_refused_with_its_line(tmp_path: Path, found: str) -> Non
         ({"scale": math.nan}, "scale: found nan"),
         ({"step_s": -1.0}, "step_s: found -1.0"),
         ({"cv": 0.0, "arrivals": "gamma"}, "cv: found 0.0"),
+        ({"per": "hour"}, "per: found 'hour', allowed are second, minute"),
         ({"arrivals": "uniform"}, "arrivals: found 'uniform', allowed are even, poisson, gamma, gamma-dilu"),
         ({"arrivals": "poisson", "truncate": True}, "truncate: is for arrivals='even'"),
     ],
@@ -123,3 +202,33 @@ def test_the_real_series_have_their_known_shape(
     assert rates.max() == pytest.approx(highest, abs=0.002)
     assert (rates < 0.002).mean() == pytest.approx(zeros, abs=0.005)
     assert len(trace) / 1007 / 1000 == pytest.approx(mean, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "mean", "highest", "variation"),
+    [
+        ("bursty-load", 1440, 1511.6, 3149, 0.76),
+        ("_bursty-load", 1440, 770, 1593, 0.42),
+        ("periodic-load", 1000, 77.3, 389, 1.39),
+        ("sporadic-load", 1000, 1.5, 88, 6.8),
+    ],
+)
+def test_the_series_of_streambox_have_their_known_shape(
+    trace_dir: Path, name: str, count: int, mean: float, highest: int, variation: float
+) -> None:
+    """One line of whole numbers, each a minute of a day where the series is real."""
+    trace = read_rate_series(trace_dir / "streambox" / f"{name}.txt", per="minute", step_s=60.0)
+    assert trace.functions == (name,)
+    assert trace.duration_s == 60 * count
+    counts = trace.rates(60.0)[0] * 60
+    assert counts.mean() == pytest.approx(mean, rel=0.015)
+    assert counts.max() == pytest.approx(highest, abs=1)
+    assert counts.std() / counts.mean() == pytest.approx(variation, rel=0.01)
+
+
+def test_dilu_s_pace_sends_what_dilu_s_artifact_sends(trace_dir: Path) -> None:
+    """Ten times each value of INFless, cut to whole requests, one value a second."""
+    path = trace_dir / "infless" / "Periodic.txt"
+    values = np.array([float(text) for text in path.read_text(encoding="utf-8").split()])
+    trace = read_rate_series(path, scale=10, truncate=True)
+    assert trace.rates(1.0)[0].tolist() == np.trunc(values * 10).tolist()
