@@ -48,7 +48,9 @@ class ArrivalSpec:
     rate_rps
         Mean arrivals a second.
     cv
-        Coefficient of variation of the gaps, for `gamma`; what Dilu's paper calls CV, for `gamma-dilu`.
+        Coefficient of variation of the gaps, for `gamma`, `bursty` and `sporadic` (above 1; it sets the
+        length of their cycles); of the gaps once the sine is taken out, for `periodic`, where `None` is 1;
+        what Dilu's paper calls CV, for `gamma-dilu`.
     period_s
         Mean length of an on/off cycle, or the period of the sine; `None` takes the kind's default.
     peak_to_mean
@@ -81,7 +83,7 @@ class ArrivalSpec:
         gamma = self.kind in ("gamma", "gamma-dilu")
         if gamma and self.cv is None:
             raise TraceError(f"is missing, kind {self.kind!r} needs it", field="cv")
-        if not gamma and self.cv is not None:
+        if self.kind in ("poisson", "even") and self.cv is not None:
             raise TraceError(f"found {self.cv}, kind {self.kind!r} has no use for it", field="cv")
         if self.kind in ("poisson", "gamma", "gamma-dilu", "even"):
             for field in ("period_s", "peak_to_mean"):
@@ -92,11 +94,8 @@ class ArrivalSpec:
 
     def arrivals(self, duration_s: float, *, seed: int) -> NDArray[np.float64]:
         """Return the sorted arrivals (seconds) in [0, duration_s)."""
-        modulation = {
-            key: value
-            for key, value in (("period_s", self.period_s), ("peak_to_mean", self.peak_to_mean))
-            if value is not None
-        }
+        given = {"period_s": self.period_s, "peak_to_mean": self.peak_to_mean, "cv": self.cv}
+        modulation = {key: value for key, value in given.items() if value is not None}
         match self.kind:
             case "poisson":
                 return poisson(self.rate_rps, duration_s, seed=seed, name=self.name)
@@ -192,16 +191,20 @@ def bursty(
     duration_s: float,
     *,
     peak_to_mean: float = BURSTY_PEAK_TO_MEAN,
-    period_s: float = BURSTY_PERIOD_S,
+    period_s: float | None = None,
+    cv: float | None = None,
     seed: int,
     name: str,
 ) -> NDArray[np.float64]:
     """Poisson arrivals in bursts: exponential on-times at `peak_to_mean * rate_rps`, silence between them.
 
-    The process is on for `1 / peak_to_mean` of the time, in cycles of `period_s` on average, and starts in
-    its stationary state: the mean is `rate_rps` whatever the duration.
+    The process is on for `1 / peak_to_mean` of the time, in cycles of `period_s` on average (`None`:
+    BURSTY_PERIOD_S), and starts in its stationary state: the mean is `rate_rps` whatever the duration. `cv`
+    sets the length of the cycles instead, so that all gaps together, those between bursts included, have that
+    true coefficient of variation over many cycles.
     """
-    return _on_off(rate_rps, duration_s, peak_to_mean, period_s, stream(seed, "bursty", name))
+    cycle_s = _cycle_s(rate_rps, peak_to_mean, period_s, BURSTY_PERIOD_S, cv, duration_s)
+    return _on_off(rate_rps, duration_s, peak_to_mean, cycle_s, stream(seed, "bursty", name))
 
 
 def sporadic(
@@ -209,12 +212,14 @@ def sporadic(
     duration_s: float,
     *,
     peak_to_mean: float = SPORADIC_PEAK_TO_MEAN,
-    period_s: float = SPORADIC_PERIOD_S,
+    period_s: float | None = None,
+    cv: float | None = None,
     seed: int,
     name: str,
 ) -> NDArray[np.float64]:
     """Rare short visits: the on/off process of `bursty` with on-times far shorter than the silence."""
-    return _on_off(rate_rps, duration_s, peak_to_mean, period_s, stream(seed, "sporadic", name))
+    cycle_s = _cycle_s(rate_rps, peak_to_mean, period_s, SPORADIC_PERIOD_S, cv, duration_s)
+    return _on_off(rate_rps, duration_s, peak_to_mean, cycle_s, stream(seed, "sporadic", name))
 
 
 def periodic(
@@ -223,12 +228,14 @@ def periodic(
     *,
     peak_to_mean: float = PERIODIC_PEAK_TO_MEAN,
     period_s: float = PERIODIC_PERIOD_S,
+    cv: float = 1.0,
     seed: int,
     name: str,
 ) -> NDArray[np.float64]:
-    """Poisson arrivals whose rate is a sine around `rate_rps`, starting at the mean and rising.
+    """Arrivals whose rate is a sine around `rate_rps`, starting at the mean and rising.
 
-    The mean is `rate_rps` over whole periods.
+    The mean is `rate_rps` over whole periods. Arrivals are a renewal process on the axis of the cumulative
+    rate, with gamma gaps of coefficient of variation `cv` there; 1 is the Poisson process.
     """
     _check_period(period_s, duration_s)
     if not 1 <= peak_to_mean <= 2:
@@ -238,7 +245,7 @@ def periodic(
     angle = 2 * math.pi * edges_s / period_s
     swing_s = (peak_to_mean - 1) * period_s / (2 * math.pi) * (1 - np.cos(angle))
     load = np.maximum.accumulate(_checked_rate(rate_rps) * np.round(edges_s + swing_s, 9))
-    points = renewal(float(load[-1]), 1.0, stream(seed, "periodic", name))
+    points = renewal(float(load[-1]), cv, stream(seed, "periodic", name))
     return seconds(placed_on(points, edges_s, load))
 
 
@@ -248,20 +255,58 @@ def _constant(rate_rps: float, cv: float, duration_s: float, rng: np.random.Gene
     return seconds(placed_on(renewal(float(load[-1]), cv, rng), edges_s, load))
 
 
-def _on_off(
-    rate_rps: float, duration_s: float, peak_to_mean: float, period_s: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    _check_period(period_s, duration_s)
+def _cycle_s(
+    rate_rps: float,
+    peak_to_mean: float,
+    period_s: float | None,
+    usual_s: float,
+    cv: float | None,
+    duration_s: float,
+) -> float:
+    """Return the mean length of an on/off cycle: as it is given, the usual one, or the one that `cv` needs.
+
+    Poisson arrivals interrupted by exponential silence are a renewal process with hyperexponential gaps, the
+    square of whose coefficient of variation is 1 + 2 * rate * cycle * (share of silence)^2 (A. Kuczura, The
+    Interrupted Poisson Process as an Overflow Process, Bell System Technical Journal 52, 1973).
+    """
+    rate_rps, duration_s = _checked_rate(rate_rps), _checked_duration(duration_s)
     if not (math.isfinite(peak_to_mean) and peak_to_mean > 1):
         raise TraceError(
             f"found {shown(peak_to_mean)}, allowed is a finite number above 1", field="peak_to_mean"
         )
-    if period_s < _SHORTEST_ON_S * peak_to_mean:
+    shortest_on_off_s = _SHORTEST_ON_S * peak_to_mean
+    if cv is None:
+        cycle_s = usual_s if period_s is None else period_s
+        _check_period(cycle_s, duration_s)
+        if cycle_s < shortest_on_off_s:
+            raise TraceError(
+                f"found {shown(cycle_s)}, allowed is from {shortest_on_off_s:g} "
+                f"(mean on-times of {_SHORTEST_ON_S:g} s)",
+                field="period_s",
+            )
+        return cycle_s
+    if period_s is not None:
+        raise TraceError(f"found {shown(period_s)} beside cv, which sets it", field="period_s")
+    if not (math.isfinite(cv) and cv > 1):
+        raise TraceError(f"found {shown(cv)}, allowed is a finite number above 1 for bursts", field="cv")
+    shortest_s = max(shortest_on_off_s, duration_s / _MOST_PERIODS)
+    if rate_rps == 0:  # no gaps whatever the cycle
+        return max(usual_s, shortest_s)
+    silent_square_rps = rate_rps * (1 - 1 / peak_to_mean) ** 2
+    cycle_s = (cv**2 - 1) / (2 * silent_square_rps)
+    if not shortest_s <= cycle_s <= _LONGEST_S:
+        lowest, highest = (math.sqrt(1 + 2 * silent_square_rps * end_s) for end_s in (shortest_s, _LONGEST_S))
         raise TraceError(
-            f"found {shown(period_s)}, allowed is from {_SHORTEST_ON_S * peak_to_mean:g} "
-            f"(mean on-times of {_SHORTEST_ON_S:g} s)",
-            field="period_s",
+            f"found {shown(cv)}, allowed is {lowest:.6g} to {highest:.6g} at this rate and duration",
+            field="cv",
         )
+    return cycle_s
+
+
+def _on_off(
+    rate_rps: float, duration_s: float, peak_to_mean: float, period_s: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return Poisson arrivals of on-phases with exponential lengths, in cycles of a checked mean length."""
     on_share = 1 / peak_to_mean
     starts_on = rng.random() < on_share
     means_s = np.array([on_share, 1 - on_share] if starts_on else [1 - on_share, on_share]) * period_s

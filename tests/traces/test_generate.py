@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,9 @@ SPECS = (
     ArrivalSpec("d", "bursty", 5.0),
     ArrivalSpec("e", "periodic", 5.0),
     ArrivalSpec("f", "sporadic", 5.0, period_s=10.0, peak_to_mean=10.0),
+    ArrivalSpec("g", "bursty", 5.0, cv=3.0),
+    ArrivalSpec("h", "sporadic", 5.0, cv=8.0, peak_to_mean=10.0),
+    ArrivalSpec("i", "periodic", 5.0, cv=0.5),
 )
 
 
@@ -42,7 +46,7 @@ def test_arrivals_are_sorted_microseconds_inside_the_window(
     assert np.array_equal(times, np.round(times * 1e6) / 1e6)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.kind}-{spec.name}")
 def test_the_mean_rate_is_exact_in_expectation(spec: ArrivalSpec) -> None:
     """Over 400 short runs (whole periods of the sine) the mean count is rate * duration."""
     duration_s = 144.0
@@ -64,6 +68,40 @@ def test_gamma_gaps_have_their_true_variation(cv: float) -> None:
     gaps = np.diff(gamma_renewal(50.0, cv, 4000.0, seed=2, name="f"))
     assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.08)
     assert gaps.mean() == pytest.approx(0.02, rel=4 * cv / math.sqrt(gaps.size))
+
+
+@pytest.mark.parametrize("kind", ["bursty", "sporadic"])
+@pytest.mark.parametrize("cv", [1.5, 3.0, 6.0])
+def test_bursts_have_the_variation_asked_for(kind: str, cv: float) -> None:
+    """All gaps of an on/off process together, its silences included, have the true cv, at the same mean."""
+    spec = ArrivalSpec("f", kind, 2.0, cv=cv, peak_to_mean=6.0)  # type: ignore[arg-type]
+    gaps = np.concatenate([np.diff(spec.arrivals(40_000.0, seed=seed)) for seed in range(12)])
+    assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.05)
+    assert gaps.mean() == pytest.approx(0.5, rel=5 * cv / math.sqrt(gaps.size))
+
+
+@pytest.mark.parametrize("cv", [0.3, 1.0, 3.0])
+def test_a_periodic_rate_has_the_variation_asked_for(cv: float) -> None:
+    """Time is stretched by the sine's integral to a rate of 1: there the gaps have the true cv."""
+    rate_rps, period_s, peak_to_mean = 20.0, 500.0, 1.6
+    times = periodic(rate_rps, 4000.0, period_s=period_s, peak_to_mean=peak_to_mean, cv=cv, seed=4, name="f")
+    angle = 2 * math.pi * times / period_s
+    stretched = times + (peak_to_mean - 1) * period_s / (2 * math.pi) * (1 - np.cos(angle))
+    gaps = np.diff(stretched)
+    assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.05)
+    assert gaps.mean() == pytest.approx(1 / rate_rps, rel=4 * cv / math.sqrt(gaps.size))
+
+
+def test_without_a_variation_arrivals_are_those_of_the_usual_cycle() -> None:
+    """No cv is the kind's usual cycle and Poisson arrivals: a cv that comes to them gives the same."""
+    silent_square = (1 - 1 / 3.5) ** 2
+    cv_of_usual = math.sqrt(1 + 2 * 5.0 * 100.0 * silent_square)
+    usual = bursty(5.0, 2000.0, seed=1, name="f")
+    assert np.array_equal(usual, bursty(5.0, 2000.0, period_s=100.0, seed=1, name="f"))
+    assert bursty(5.0, 2000.0, cv=cv_of_usual, seed=1, name="f") == pytest.approx(usual, abs=1e-5)
+    assert np.array_equal(
+        periodic(5.0, 500.0, seed=1, name="f"), periodic(5.0, 500.0, cv=1.0, seed=1, name="f")
+    )
 
 
 def test_gamma_counts_have_the_dispersion_of_the_artifact() -> None:
@@ -129,14 +167,14 @@ def test_a_function_arrives_the_same_whoever_stands_beside_it() -> None:
     alone = generate([SPECS[3]], duration_s=50.0, seed=1)
     assert np.array_equal(together.arrivals("d"), alone.arrivals("d"))
     assert not np.array_equal(together.arrivals("a"), generate(SPECS, duration_s=50.0, seed=2).arrivals("a"))
-    assert together.functions == tuple("abcdef")
+    assert together.functions == tuple("abcdefghi")
     assert together.provenance["functions"][1]["cv"] == 4.0  # type: ignore[index]
 
 
 def test_a_silent_function_is_a_function() -> None:
     """Rate 0 gives a function without arrivals, for every kind."""
     for spec in SPECS:
-        silent = ArrivalSpec(spec.name, spec.kind, 0.0, cv=spec.cv)
+        silent = replace(spec, rate_rps=0.0)
         assert silent.arrivals(10.0, seed=1).size == 0
 
 
@@ -168,6 +206,13 @@ def test_a_bad_spec_is_refused(changes: dict[str, object], message: str) -> None
         ("bursty", {"period_s": math.inf}, "period_s: found inf"),
         ("sporadic", {"peak_to_mean": 1e6}, "period_s: found 25.0, allowed is from 1000"),
         ("gamma", {"cv": 0.0}, "cv: found 0.0"),
+        ("periodic", {"cv": -1.0}, "cv: found -1.0"),
+        ("bursty", {"cv": 1.0}, "cv: found 1.0, allowed is a finite number above 1"),
+        ("sporadic", {"cv": math.nan}, "cv: found nan"),
+        ("bursty", {"cv": 1.001}, "cv: found 1.001, allowed is 1.00178 to "),
+        ("bursty", {"cv": 1e6}, "cv: found 1000000.0, allowed is 1.00178 to 31943.8 at this rate"),
+        ("bursty", {"cv": 2.0, "period_s": 10.0}, "period_s: found 10.0 beside cv, which sets it"),
+        ("bursty", {"cv": 2.0, "peak_to_mean": 1.0}, "peak_to_mean: found 1.0"),
     ],
 )
 def test_a_modulation_out_of_range_is_refused(kind: str, changes: dict[str, float], message: str) -> None:
@@ -177,7 +222,7 @@ def test_a_modulation_out_of_range_is_refused(kind: str, changes: dict[str, floa
         spec.arrivals(10.0, seed=1)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.kind}-{spec.name}")
 @pytest.mark.parametrize("duration_s", [0.0, -1.0, math.nan, math.inf])
 def test_a_window_without_time_is_refused(spec: ArrivalSpec, duration_s: float) -> None:
     """Every kind needs a finite duration above 0."""
@@ -185,7 +230,7 @@ def test_a_window_without_time_is_refused(spec: ArrivalSpec, duration_s: float) 
         spec.arrivals(duration_s, seed=1)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.kind}-{spec.name}")
 def test_generate_names_the_function_at_fault(spec: ArrivalSpec) -> None:
     """Of several functions the refusal names the one that cannot be generated."""
     with pytest.raises(TraceError, match=f"^{spec.name}: duration_s: found 1e[+]300"):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import scipy  # its parts are loaded when they are used: they take long
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from traces.streams import stream
 from traces.synthesis.curves import Curve
@@ -186,7 +186,7 @@ def _applications(seed: int) -> Iterator[tuple[str, float]]:
 def _execution_s(draws: NDArray[np.float64]) -> NDArray[np.float64]:
     mean, deviation = LN_EXECUTION_S
     # ndtri(0) is minus infinity
-    microseconds = np.rint(np.exp(mean + deviation * ndtri(draws)) * 1e6)
+    microseconds = np.rint(np.exp(mean + deviation * scipy.special.ndtri(draws)) * 1e6)
     execution_s: NDArray[np.float64] = np.maximum(microseconds, 1.0) / 1e6
     return execution_s
 
