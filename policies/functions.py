@@ -117,6 +117,70 @@ class Cluster:
         """Number of GPUs in the cluster."""
         return self.nodes * self.gpus_per_node
 
+    @property
+    def groups(self) -> tuple[Cluster, ...]:
+        """The one group of identical nodes."""
+        return (self,)
+
+    @property
+    def kinds(self) -> tuple[Cluster, ...]:
+        """The one kind of node."""
+        return (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class MixedCluster:
+    """Nodes that differ in how many GPUs they have, and of which type: groups of identical ones, in order.
+
+    Every node has as many slots as the widest one has GPUs, so that GPU `i` stands in node
+    `i // gpus_per_node` here as well. A narrower node leaves its last slots empty; an empty slot has a number
+    and no GPU. A type with `memory_bytes` 0 is one whose memory is not known: only what asks for no memory
+    fits.
+    """
+
+    groups: tuple[Cluster, ...]
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            raise PolicyError("groups: found none, allowed is at least one group of nodes")
+        memory_of: dict[str, int] = {}
+        for group in self.groups:
+            gpu = group.gpu
+            if group.nodes < 1 or group.gpus_per_node < 1:
+                raise PolicyError(
+                    f"groups: found {group.nodes} x {group.gpus_per_node} GPUs of {gpu.name}, "
+                    "allowed is at least one GPU on one node"
+                )
+            if memory_of.setdefault(gpu.name, gpu.memory_bytes) != gpu.memory_bytes:
+                raise PolicyError(
+                    f"groups: found {gpu.name} with {memory_of[gpu.name]} and with {gpu.memory_bytes} bytes, "
+                    "allowed is one memory a type"
+                )
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes."""
+        return sum(group.nodes for group in self.groups)
+
+    @property
+    def gpus_per_node(self) -> int:
+        """GPUs of the widest node: the slots of each."""
+        return max(group.gpus_per_node for group in self.groups)
+
+    @property
+    def gpus(self) -> int:
+        """Number of GPUs in the cluster, empty slots not counted."""
+        return sum(group.gpus for group in self.groups)
+
+    @property
+    def kinds(self) -> tuple[Cluster, ...]:
+        """Groups that differ in nothing but their place taken together, in order of first appearance."""
+        nodes: dict[tuple[int, GpuType], int] = {}
+        for group in self.groups:
+            kind = group.gpus_per_node, group.gpu
+            nodes[kind] = nodes.get(kind, 0) + group.nodes
+        return tuple(Cluster(count, *kind) for kind, count in nodes.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
@@ -132,3 +196,16 @@ class Deployment:
     arrivals: tuple[NDArray[np.float64], ...]
     output_tokens: tuple[NDArray[np.int32] | None, ...]
     duration_s: float
+
+
+def mean_longest(output_tokens: NDArray[np.int32], batch: int) -> float:
+    """Return the mean, over batches of consecutive requests, of the output tokens of the longest answer.
+
+    A static batch of an LLM runs until its longest answer is complete: this is how many iterations it takes.
+    The last requests, if they fill no batch, count only where there is no other.
+    """
+    if not output_tokens.size:
+        return 1.0
+    whole = output_tokens[: max(1, output_tokens.size // batch) * batch]
+    longest = np.maximum.reduceat(whole, np.arange(0, whole.size, batch))
+    return max(1.0, float(longest.mean()))

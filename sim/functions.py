@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies import Function, Size
+from policies.functions import mean_longest
 
 if TYPE_CHECKING:
     from sim.instances import ServingInstance
@@ -27,6 +28,7 @@ class ServedFunction:
     """
 
     __slots__ = (
+        "_iterations",
         "armed_s",
         "arrival_column",
         "arrivals",
@@ -104,10 +106,10 @@ class ServedFunction:
         self.is_llm = spec.kind == "llm"
         self.min_instances = spec.min_instances
         self.timeout_s = INF if spec.timeout_s is None else spec.timeout_s
-        units = spec.output_tokens if spec.kind == "llm" else 1
+        self._iterations: dict[int, float] = {}
         self.batch = size.batch
-        self.slo_s = (spec.slo_s or INF) * units
-        self.service_s = spec.model.measure(size.batch, size.request) * units
+        self.slo_s = (spec.slo_s or INF) * (spec.output_tokens if self.is_llm else 1)
+        self.service_s = spec.model.measure(size.batch, size.request) * self.iterations(size.batch)
         self.throughput_rps = size.batch / self.service_s
         self.max_batch = size.batch
         self.wait_s = 0.0
@@ -146,6 +148,16 @@ class ServedFunction:
         if self.tokens is None:
             return self.spec.output_tokens
         return max(1, max(self.tokens[first : first + count]))
+
+    def iterations(self, batch: int) -> float:
+        """Iterations that a full batch takes in the mean: those of its longest answer, under static batching."""
+        if not self.is_llm:
+            return 1.0
+        if self.tokens is None:
+            return float(self.spec.output_tokens)
+        if batch not in self._iterations:
+            self._iterations[batch] = mean_longest(np.asarray(self.tokens), batch)
+        return self._iterations[batch]
 
     def rates(self, seconds: int) -> NDArray[np.int64]:
         """Arrivals in each of the last whole seconds since the last scaling action, oldest first."""

@@ -132,9 +132,8 @@ class ServingInstance:
         return self._profiled_s(self.limit)
 
     def _profiled_s(self, share: float) -> float:
-        spec = self.function.spec
-        units = spec.output_tokens if spec.kind == "llm" else 1
-        return spec.model.measure(self.batch, share) * units
+        function = self.function
+        return function.spec.model.measure(self.batch, share) * function.iterations(self.batch)
 
     def begin(self, count: int, now_s: float, agenda: Agenda) -> None:
         """Run the next `count` requests of the function; the residents are active and know their shares."""
