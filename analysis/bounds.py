@@ -6,9 +6,10 @@ no placement gets by with fewer GPUs than
 
     max(ceil(sum of needed shares), ceil(sum of memory / memory of a GPU)),
 
-the L1 bound of vector bin packing. An instance needs what profiling found, whatever the system reserves for
-it, be it a whole GPU; one on several GPUs counts on each, as the system split it. How many instances there
-are is the system's doing too, and no part of the bound.
+the L1 bound of vector bin packing. Where GPUs differ, the memory is that of the one that has most, and which
+types an instance may have is left out of account: both only make the bound weaker. An instance needs what
+profiling found, whatever the system reserves for it, be it a whole GPU; one on several GPUs counts on each,
+as the system split it. How many instances there are is the system's doing too, and no part of the bound.
 
 It holds for placements that keep the needs on a GPU within 1. A system that piles up more can be below it.
 """
@@ -67,4 +68,4 @@ def volume_bound(held: Holding) -> VolumeBound:
         sums = np.cumsum(np.bincount(where, weights=changes, minlength=len(instants)))[:-1]
         return np.asarray(np.maximum(np.ceil(sums - TOLERANCE), 0.0), dtype=np.int64)
 
-    return VolumeBound(instants[:-1], instants[1:], whole(held.need), whole(held.memory))
+    return VolumeBound(instants[:-1], instants[1:], whole(held.need), whole(held.memory_of_most))

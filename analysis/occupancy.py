@@ -19,8 +19,9 @@ from recording import Run
 class Holding:
     """What was allocated on GPUs, as columns: an entry for each stretch between two changes of a GPU.
 
-    `need`, `request` are shares, `memory` the fraction of the GPU's memory; only stretches with at least one
-    resident are kept, so all of them are of active GPUs.
+    `need`, `request` are shares, `memory` the fraction of the GPU's memory (NaN where that is not known), and
+    `memory_of_most` the same bytes as a fraction of the memory of the GPU that has most. Only stretches with
+    at least one resident are kept, so all of them are of active GPUs.
     """
 
     start_s: NDArray[np.float64]
@@ -28,6 +29,7 @@ class Holding:
     need: NDArray[np.float64]
     request: NDArray[np.float64]
     memory: NDArray[np.float64]
+    memory_of_most: NDArray[np.float64]
 
     @property
     def gpu_seconds(self) -> float:
@@ -53,8 +55,11 @@ class Holding:
 
     @property
     def memory_fragmentation(self) -> float | None:
-        """Mean of 1 - memory allocated / memory of the GPU."""
-        return self.unused(self.memory)
+        """Mean of 1 - memory allocated / memory of the GPU.
+
+        `None` where no instance asked for memory, or a GPU in use has an unknown one.
+        """
+        return self.unused(self.memory) if self.memory.any() and not np.isnan(self.memory).any() else None
 
     @property
     def peak_gpus(self) -> int:
@@ -78,13 +83,16 @@ def holding(run: Run) -> Holding:
     same_gpu = gpu[1:] == gpu[:-1]
     end_s[:-1][same_gpu] = time_s[1:][same_gpu]
     active = rows["instances"].to_numpy()[order] > 0
-    capacity = run.manifest.cluster.gpu_memory_bytes
+    cluster = run.manifest.cluster
+    capacity = cluster.memory_bytes_of(gpu[active])
+    memory_bytes = rows["memory_bytes"].to_numpy()[order][active]
     return Holding(
         start_s=time_s[active],
         end_s=end_s[active],
         need=rows["need"].to_numpy()[order][active],
         request=rows["request"].to_numpy()[order][active],
-        memory=rows["memory_bytes"].to_numpy()[order][active] / capacity,
+        memory=memory_bytes / np.where(capacity > 0, capacity, np.nan),
+        memory_of_most=memory_bytes / max(cluster.most_memory_bytes, 1),
     )
 
 

@@ -20,6 +20,7 @@ from dilu.help_text import examples
 from dilu.replay import replay
 from dilu.size import size
 from dilu.systems import systems
+from dilu.traces import traces
 from experiments import ExperimentError
 from policies import PolicyError
 from profiles import ProfileError
@@ -39,7 +40,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for verb in (replay, compare, size, systems):
+for verb in (replay, compare, size, systems, traces):
     cli.add_command(verb)
 
 

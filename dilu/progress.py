@@ -1,4 +1,4 @@
-"""A progress bar for each system, on a terminal only."""
+"""Progress bars, on a terminal only: one for the files that are read, one for each system that runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-class SystemProgress:
-    """Call it as `experiments.run.Progress`; it shows nothing where standard error is no terminal."""
+class ProgressBars:
+    """Shows how far the work is, while entered; nothing where standard error is no terminal."""
 
     def __init__(self) -> None:
         console = Console(file=sys.stderr)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f} / {task.total:.0f} s simulated"),
+            TextColumn("{task.fields[shown]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
@@ -27,11 +27,26 @@ class SystemProgress:
         )
         self._tasks: dict[str, TaskID] = {}
 
-    def __call__(self, system: str, simulated_s: float, end_s: float) -> None:
-        """Show how far a system is."""
-        if system not in self._tasks:
-            self._tasks[system] = self._bars.add_task(system, total=end_s)
-        self._bars.update(self._tasks[system], completed=simulated_s)
+    def reading(self, done: int, size: int) -> None:
+        """Show how much of a trace is read: call it as `traces.Progress`."""
+        self._show("reading", done, size, f"{100 * done / max(1, size):.0f} %")
+
+    def downloading(self, done: int, size: int) -> None:
+        """Show how much of a trace is there; `size` is 0 if it is not known."""
+        self._show("downloading", done, size or None, f"{done / 1e6:.1f} MB")
+
+    def functions(self, done: int, functions: int) -> None:
+        """Show how many functions are synthesized."""
+        self._show("synthesizing", done, functions, f"{done:,} / {functions:,} functions")
+
+    def system(self, label: str, simulated_s: float, end_s: float) -> None:
+        """Show how far a system is: call it as `experiments.run.Progress`."""
+        self._show(label, simulated_s, end_s, f"{simulated_s:.0f} / {end_s:.0f} s simulated")
+
+    def _show(self, name: str, done: float, size: float | None, shown: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=size, shown=shown)
+        self._bars.update(self._tasks[name], completed=done, total=size, shown=shown)
 
     def __enter__(self) -> Self:
         self._bars.start()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dilu.help_text import examples
-from dilu.progress import SystemProgress
+from dilu.progress import ProgressBars
 from dilu.table import comparison_table, show
 from experiments import (
     ExperimentError,
@@ -55,8 +55,8 @@ def replay(
     """Run EXPERIMENT under its systems and compare them.
 
     EXPERIMENT is a YAML file or the name of a shipped one: `quickstart` if left out, `azure-functions` if a
-    trace is given; `cluster-3200` places instances alone. Results go to runs/EXPERIMENT-N or DIR: one
-    folder a system, and comparison.csv.
+    trace is given; `cluster-3200` and `openb` place instances alone. Results go to runs/EXPERIMENT-N or DIR:
+    one folder a system, and comparison.csv.
     """
     if world == "realgpu":
         raise ExperimentError("--world realgpu: not available yet, allowed is sim")
@@ -64,8 +64,8 @@ def replay(
         experiment = "quickstart" if trace is None else "azure-functions"
     loaded = load_experiment(experiment, changes=changes, trace=trace, systems=systems, seed=seed)
     try:
-        with SystemProgress() as progress:
-            run = run_experiment(loaded, out=out, progress=progress)
+        with ProgressBars() as bars:
+            run = run_experiment(loaded, out=out, progress=bars.system, reading=bars.reading)
     except Interrupted as interrupted:
         if interrupted.kept is not None:
             _report(interrupted.kept)

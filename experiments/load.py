@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -43,6 +43,8 @@ class Experiment:
         The same, validated.
     folder
         What relative paths in the file start from.
+    cluster
+        The cluster; `None` where a file lists its nodes, which is read with the instances to place.
     functions
         The functions that the file declares, as they are deployed.
     systems
@@ -58,13 +60,13 @@ class Experiment:
     section: ExperimentSection
     folder: Path
     catalog: Catalog
-    cluster: Cluster
+    cluster: Cluster | None
     functions: tuple[Function, ...]
     systems: dict[str, System]
     interference: InterferenceModel | None
     origins: Mapping[str, Mapping[str, Mapping[str, str | None]]]
 
-    def path(self, *keys: str) -> Path | None:
+    def path(self, *keys: str | int) -> Path | None:
         """Return the file that a key names; `None` if the key is not there.
 
         It is relative to the experiment's file, or to the current folder if the command line gave it.
@@ -94,7 +96,7 @@ def load_experiment(
     changes
         `KEY=VALUE` each, as `--set` takes them.
     trace
-        Replaces `workload.trace.path`.
+        Replaces `workload.trace.path`, or `workload.instances.openb.path`.
     systems
         Replaces the experiment's systems: labels of its own ones, names of systems, references, or `all`.
     seed
@@ -130,7 +132,7 @@ def load_experiment(
         folder=folder,
         catalog=catalog,
         cluster=cluster,
-        functions=deployed_functions(document, section, catalog, cluster),
+        functions=() if cluster is None else deployed_functions(document, section, catalog, cluster),
         systems=found,
         interference=_interference(document, section),
         origins={label: origins(system) for label, system in found.items()},
@@ -158,12 +160,15 @@ def _read(name: str) -> tuple[str, str, Path]:
 
 
 def _use_trace(document: Document, trace: str) -> None:
-    workload = document.values.get("workload")
-    if not isinstance(workload, dict) or not isinstance(workload.get("trace"), dict):
-        raise document.error(
-            ("workload",), f"has no trace that --trace {trace} could replace; azure-functions has"
-        )
-    document.replace(("workload", "trace", "path"), trace, f"--trace {trace}")
+    for keys in (("workload", "trace"), ("workload", "instances", "openb")):
+        here: object = document.values
+        for key in keys:
+            here = here.get(key) if isinstance(here, dict) else None
+        if isinstance(here, dict):
+            document.replace((*keys, "path"), trace, f"--trace {trace}")
+            return
+    message = f"has no trace that --trace {trace} could replace; azure-functions and openb have"
+    raise document.error(("workload",), message)
 
 
 def _use_systems(document: Document, chosen: Sequence[str]) -> None:
@@ -210,15 +215,39 @@ def _catalog(document: Document, folder: Path) -> Catalog:
         raise document.error(("profiles",), str(error)) from None
 
 
-def _cluster(document: Document, section: ExperimentSection, catalog: Catalog) -> Cluster:
+def _cluster(document: Document, section: ExperimentSection, catalog: Catalog) -> Cluster | None:
+    nodes, gpus_per_node = section.cluster.nodes, section.cluster.gpus_per_node
+    if section.cluster.node_list is not None:
+        _check_node_list(document, section)
+        return None
+    for key, value in (("nodes", nodes), ("gpus_per_node", gpus_per_node)):
+        if value is None:
+            raise document.error(("cluster", key), "found nothing, this key is required, or node_list")
+    assert nodes is not None
+    assert gpus_per_node is not None
     asked, profiled = section.cluster.gpu, catalog.gpu.name
     if asked is not None and asked.lower() != profiled.lower():
         message = f"found {shown(asked)}, allowed is {profiled!r}, whose profiles these are"
         raise document.error(("cluster", "gpu"), message)
-    gpus = section.cluster.nodes * section.cluster.gpus_per_node
+    gpus = nodes * gpus_per_node
     if gpus > MOST_GPUS:
         raise document.error(("cluster",), f"found {gpus} GPUs, allowed are up to {MOST_GPUS}")
-    return Cluster(section.cluster.nodes, section.cluster.gpus_per_node, catalog.gpu)
+    return Cluster(nodes, gpus_per_node, catalog.gpu)
+
+
+def _check_node_list(document: Document, section: ExperimentSection) -> None:
+    """Refuse a list of nodes beside another form of cluster, and for requests."""
+    for key in ("nodes", "gpus_per_node", "gpu"):
+        found = getattr(section.cluster, key)
+        if found is not None:
+            message = f"found {shown(found)} beside node_list, allowed is one or the other"
+            raise document.error(("cluster", key), message)
+    if section.workload.instances is None:
+        message = (
+            f"found {shown(section.cluster.node_list)}, allowed only with workload.instances: requests are "
+            "served by profiles of one type of GPU"
+        )
+        raise document.error(("cluster", "node_list"), message)
 
 
 def _interference(document: Document, section: ExperimentSection) -> InterferenceModel | None:
@@ -269,10 +298,13 @@ def _found(document: Document, here: tuple[str, int], entry: SystemSection, fold
         raise document.error((*here, "config"), str(error)) from None
 
 
-def _path(document: Document, folder: Path, keys: tuple[str, ...]) -> Path | None:
-    value = document.values
+def _path(document: Document, folder: Path, keys: tuple[str | int, ...]) -> Path | None:
+    value: Any = document.values
     for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None  # type: ignore[assignment]
+        if isinstance(value, list) and isinstance(key, int):
+            value = value[key]
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
     if not isinstance(value, str):
         return None
     from_command_line = document.place(keys).startswith("--")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from typing import Any, Final
 from analysis import compare, summarise, write_comparison
 from experiments.errors import ExperimentError
 from experiments.load import Experiment
+from experiments.placed import Placed, placed_instances
 from experiments.schema import ARRIVALS_FILE, COMPARISON_FILE
-from experiments.workload import Workload, instance_events, resolve
-from policies import Deployment, PolicyError, System
+from experiments.workload import Workload, resolve
+from policies import Cluster, Deployment, PolicyError, System
+from policies.functions import MixedCluster
 from profiles.interference import INTERFERENCE_ORIGINS
 from recording import (
     Arrivals,
@@ -27,7 +30,6 @@ from recording import (
     write_arrivals,
 )
 from sim import Outcome, replay_instances, simulate
-from traces import InstanceEvent
 
 RUNS: Final = Path("runs")
 """Where runs go that are given no folder."""
@@ -53,7 +55,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 def run_experiment(
-    experiment: Experiment, *, out: Path | None = None, progress: Progress | None = None
+    experiment: Experiment,
+    *,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    reading: Callable[[int, int], None] | None = None,
 ) -> RunDirectory:
     """Run each system of an experiment in the simulated world.
 
@@ -63,6 +69,8 @@ def run_experiment(
         The run directory: a new or an empty folder. Default: `runs/<experiment>-<n>` with the first free n.
     progress
         See `Progress`.
+    reading
+        Told how many bytes of a trace's file were read, and how many it has.
 
     Raises
     ------
@@ -72,7 +80,7 @@ def run_experiment(
     Interrupted
         On Ctrl-C; what had finished stays.
     """
-    runs = _runs_of(experiment)
+    runs = _runs_of(experiment, reading)
     with _directory(experiment, out) as path:
         write_arrivals(path / ARRIVALS_FILE, runs.arrivals)
         summaries: list[Mapping[str, Any]] = []
@@ -97,6 +105,7 @@ class _Runs:
     """What all systems of an experiment have in common."""
 
     simulate: Callable[[System, Recorder, Callable[[float], None] | None], Outcome]
+    cluster: Cluster | MixedCluster
     duration_s: float
     arrivals: Arrivals
     functions: tuple[Mapping[str, Any], ...]
@@ -104,9 +113,9 @@ class _Runs:
     placement_only: bool = False
 
 
-def _runs_of(experiment: Experiment) -> _Runs:
-    events = instance_events(experiment)
-    return _serving(experiment, resolve(experiment)) if events is None else _placing(experiment, events)
+def _runs_of(experiment: Experiment, reading: Callable[[int, int], None] | None) -> _Runs:
+    placed = placed_instances(experiment)
+    return _serving(experiment, resolve(experiment, reading)) if placed is None else _placing(placed)
 
 
 def _serving(experiment: Experiment, workload: Workload) -> _Runs:
@@ -125,6 +134,7 @@ def _serving(experiment: Experiment, workload: Workload) -> _Runs:
 
     return _Runs(
         simulate=run,
+        cluster=deployment.cluster,
         duration_s=deployment.duration_s,
         arrivals=Arrivals.from_functions(deployment.arrivals, deployment.output_tokens),
         functions=_recorded(deployment),
@@ -132,16 +142,17 @@ def _serving(experiment: Experiment, workload: Workload) -> _Runs:
     )
 
 
-def _placing(experiment: Experiment, events: Sequence[InstanceEvent]) -> _Runs:
+def _placing(placed: Placed) -> _Runs:
     def run(system: System, recorder: Recorder, progress: Callable[[float], None] | None) -> Outcome:
-        return replay_instances(experiment.cluster, events, system, recorder=recorder, progress=progress)
+        return replay_instances(placed.cluster, placed.events, system, recorder=recorder, progress=progress)
 
     return _Runs(
         simulate=run,
-        duration_s=events[-1].time_s,
+        cluster=placed.cluster,
+        duration_s=placed.events[-1].time_s,
         arrivals=Arrivals.from_functions([]),
         functions=(),
-        workload={"instances": sum(event.action == "start" for event in events)},
+        workload=placed.provenance,
         placement_only=True,
     )
 
@@ -196,12 +207,6 @@ def _manifest(experiment: Experiment, runs: _Runs, label: str, system: System, o
         {**function, "size": dataclasses.asdict(size)}
         for function, size in zip(runs.functions, outcome.sizes, strict=True)
     ]
-    cluster = {
-        "nodes": experiment.cluster.nodes,
-        "gpus_per_node": experiment.cluster.gpus_per_node,
-        "gpu": experiment.cluster.gpu.name,
-        "gpu_memory_bytes": experiment.cluster.gpu.memory_bytes,
-    }
     return Manifest.model_validate(
         {
             "system": label,
@@ -211,7 +216,7 @@ def _manifest(experiment: Experiment, runs: _Runs, label: str, system: System, o
             "simulated_s": outcome.simulated_s,
             "placement_only": runs.placement_only,
             "launches_refused": outcome.launches_refused,
-            "cluster": cluster,
+            "cluster": _recorded_cluster(runs.cluster),
             "functions": functions,
             "system_name": system.name,
             "slots": system.describe(),
@@ -225,6 +230,31 @@ def _manifest(experiment: Experiment, runs: _Runs, label: str, system: System, o
             "versions": {name: version(name) for name in ("dilu-lab", "numpy", "pyarrow", "simpy")},
         }
     )
+
+
+def _recorded_cluster(cluster: Cluster | MixedCluster) -> Mapping[str, Any]:
+    """Say what the manifest keeps of the cluster; where nodes differ, how many GPUs of each type too."""
+    groups = [
+        {
+            "nodes": group.nodes,
+            "gpus_per_node": group.gpus_per_node,
+            "gpu": group.gpu.name,
+            "gpu_memory_bytes": group.gpu.memory_bytes,
+        }
+        for group in cluster.groups
+    ]
+    if isinstance(cluster, Cluster):
+        return groups[0]
+    gpus_by_type: Counter[str] = Counter()
+    for group in cluster.groups:
+        gpus_by_type[group.gpu.name] += group.gpus
+    return {
+        "nodes": cluster.nodes,
+        "gpus_per_node": cluster.gpus_per_node,
+        "gpus": cluster.gpus,
+        "gpus_by_type": dict(sorted(gpus_by_type.items())),
+        "groups": groups,
+    }
 
 
 def _interference(experiment: Experiment) -> Mapping[str, Any] | None:

@@ -38,11 +38,16 @@ class Section(BaseModel):
 
 
 class ClusterSection(Section):
-    """Identical nodes of identical GPUs; `gpu` names their type: the one that was profiled, the default."""
+    """Identical nodes of identical GPUs; `gpu` names their type: the one that was profiled, the default.
 
-    nodes: Whole = Field(ge=1, le=MOST_GPUS)
-    gpus_per_node: Whole = Field(ge=1, le=MOST_GPUS)
+    Or nodes that differ, as a file lists them (`traces.instances.openb.read_node_list`), for instances alone;
+    `node_list` is relative to the folder of `workload.instances.openb.path` if there is one.
+    """
+
+    nodes: Whole | None = Field(default=None, ge=1, le=MOST_GPUS)
+    gpus_per_node: Whole | None = Field(default=None, ge=1, le=MOST_GPUS)
     gpu: Name | None = None
+    node_list: Name | None = None
 
 
 class FunctionSection(Section):
@@ -85,35 +90,87 @@ class ArrivalSection(Section):
     peak_to_mean: Number | None = Field(default=None, ge=1)
 
 
+class RuleSection(Section):
+    """A model and the functions it serves: see `traces.ModelRule`."""
+
+    model: Name
+    name: Name | None = None
+    trigger: Name | None = None
+    function_class: Literal["steady", "periodic", "bursty", "sporadic"] | None = None
+    min_rps: Number | None = Field(default=None, ge=0)
+    max_rps: Number | None = Field(default=None, gt=0)
+
+
 class MapSection(Section):
-    """Which model serves which function of a trace (`traces.map_functions`); `models` gives their weights."""
+    """Which model serves which function of a trace (`traces.map_functions`).
 
-    rule: Literal["by-duration", "by-hash"] = "by-duration"
-    models: dict[Name, Annotated[Number, Field(gt=0)]] = Field(min_length=1)
+    `models` gives the weights of `by-duration` and `by-hash`; `rules` are those of `by-rule`, tried in order.
+    """
+
+    rule: Literal["by-duration", "by-hash", "by-rule"] = "by-duration"
+    models: dict[Name, Annotated[Number, Field(gt=0)]] = Field(default_factory=dict)
+    rules: list[RuleSection] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _weights_or_rules(self) -> Self:
+        wanted, other = ("rules", "models") if self.rule == "by-rule" else ("models", "rules")
+        if not getattr(self, wanted) or getattr(self, other):
+            raise PydanticCustomError(
+                "one_of",
+                "allowed are {wanted} and no {other} with rule {rule}",
+                {"wanted": wanted, "other": other, "rule": self.rule},
+            )
+        return self
 
 
-class TraceSection(Section):
-    """A trace from files.
+class SynthesizeSection(Section):
+    """A trace to synthesize: see `traces.synthesize_azure`."""
 
-    Without `format`, a directory or a .csv file is `azure-functions-2019`, any other file a `rate-series`.
-    `sample` and `spread` belong to the former, `function`, `scale`, `step_s`, `arrivals`, `cv` to the latter.
-    With `map` every function of the trace is deployed, as an instance of the model it is mapped to, with
-    `min_instances` and the SLO of the model times `slo_factor`; without it the trace's functions are those of
-    `functions` by name.
+    functions: Whole = Field(ge=1)
+    hours: Number = Field(gt=0)
+    population: Literal["platform", "released"] = "platform"
+    start_hour: Number = Field(default=0.0, ge=0)
+    max_rate_rps: Number | None = Field(default=None, gt=0)
+    invoked_only: bool = False
+
+
+class PartSection(Section):
+    """A trace from a file or folder, or a public one by its name (`dilu traces list`), or a synthesized one.
+
+    Without `format` it is told from the content. `options` are those of the format's reader (`dilu traces
+    inspect --help`), `transforms` are done in their order, and `function` names a trace of one function.
     """
 
     path: Name | None = None
-    format: Literal["azure-functions-2019", "rate-series"] | None = None
-    sample: Name | None = None
-    spread: Literal["even", "poisson"] | None = None
+    synthesize: SynthesizeSection | None = None
+    format: Name | None = None
     function: Name | None = None
-    scale: Number | None = Field(default=None, gt=0)
-    step_s: Number | None = Field(default=None, gt=0)
-    arrivals: Literal["even", "poisson", "gamma", "gamma-dilu"] | None = None
-    cv: Number | None = Field(default=None, gt=0)
+    options: dict[Name, bool | int | float | str | None] = Field(default_factory=dict)
+    transforms: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class TraceSection(PartSection):
+    """What arrives as traces have it: one trace, or several `parts` side by side, then transformed together.
+
+    With `map` every function of the trace is deployed, as an instance of the model it is mapped to, with
+    `min_instances` and the SLO of the model times `slo_factor`; without it the trace's functions are those of
+    `functions` by name, and the only function of a trace is the only one that is served.
+    """
+
+    parts: list[PartSection] | None = Field(default=None, min_length=1)
     map: MapSection | None = None
     min_instances: Whole = Field(default=1, ge=0)
     slo_factor: Number = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _one_or_parts(self) -> Self:
+        single = ("path", "synthesize", "format", "function", "options")
+        given = [name for name in single if getattr(self, name)]
+        if self.parts is not None and given:
+            raise PydanticCustomError(
+                "one_of", "found parts and {found}, allowed is one or the other", {"found": given[0]}
+            )
+        return self
 
 
 class GenerateSection(Section):
@@ -123,16 +180,28 @@ class GenerateSection(Section):
     instances_per_service: Whole = Field(default=1, ge=1)
 
 
+class OpenbSection(Section):
+    """Pods of Alibaba's GPU cluster trace of 2023: see `traces.instances.openb.read_openb_pods`.
+
+    `path` is a folder, a file, or the name under which the trace was fetched, `openb`.
+    """
+
+    path: Name | None = None
+    pods: Name | None = None
+    lifetime: Literal["traced", "forever"] = "traced"
+
+
 class InstancesSection(Section):
-    """Instances to place, with no requests: from a `file`, or generated."""
+    """Instances to place, with no requests: from a `file`, generated, or the pods of openb."""
 
     file: Name | None = None
     generate: GenerateSection | None = None
+    openb: OpenbSection | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.file is None) == (self.generate is None):
-            raise PydanticCustomError("one_of", "allowed is a file name, or generate")
+        if sum(source is not None for source in (self.file, self.generate, self.openb)) != 1:
+            raise PydanticCustomError("one_of", "allowed is one of a file name, generate, openb")
         return self
 
 

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.deploy import model_of
-from experiments.errors import ExperimentError, nearest
+from experiments.errors import nearest
 from experiments.load import Experiment
-from experiments.schema import InstancesSection, MapSection, TraceSection
+from experiments.reading import read_workload_trace
+from experiments.schema import MapSection, TraceSection
 from policies import Deployment, Function
 from traces import (
     ArrivalSpec,
-    InstanceEvent,
     ModelChoice,
+    ModelRule,
+    Progress,
     Trace,
     TraceError,
     generate,
-    generate_instance_events,
     map_functions,
-    read_azure_functions,
-    read_instance_events,
-    read_rate_series,
 )
-
-AZURE, SERIES = "azure-functions-2019", "rate-series"
-
-_OPTIONS: Final = {
-    AZURE: ("sample", "spread"),
-    SERIES: ("function", "scale", "step_s", "arrivals", "cv"),
-}
-"""The keys of `workload.trace` that belong to one format alone."""
 
 MOST_REQUESTS: Final = 1e9
 """What may be generated: more do not fit into the memory of a usual machine."""
@@ -49,8 +38,10 @@ class Workload:
     provenance: Mapping[str, Any]
 
 
-def resolve(experiment: Experiment) -> Workload:
+def resolve(experiment: Experiment, progress: Progress | None = None) -> Workload:
     """Read or generate what arrives, and deploy the functions it arrives at.
+
+    `progress` is told how far the reading of a trace is.
 
     Raises
     ------
@@ -60,49 +51,10 @@ def resolve(experiment: Experiment) -> Workload:
     trace_section = experiment.section.workload.trace
     if trace_section is None:
         return _synthesized(experiment)
-    trace = _read_trace(experiment, trace_section)
+    trace = read_workload_trace(experiment, trace_section, progress)
     if trace_section.map is None:
         return _by_name(experiment, trace)
     return _mapped(experiment, trace, trace_section, trace_section.map)
-
-
-def instance_events(experiment: Experiment) -> list[InstanceEvent] | None:
-    """Read or generate the instances to place; `None` if requests arrive instead.
-
-    Raises
-    ------
-    ExperimentError
-        If the file cannot be read, or an instance is larger than any GPU.
-    """
-    instances = experiment.section.workload.instances
-    if instances is None:
-        return None
-    events = _events(experiment, instances)
-    cluster = experiment.cluster
-    for event in events:
-        gpus = cluster.gpus_per_node if event.kind == "llm" else 1
-        if event.memory_bytes > gpus * cluster.gpu.memory_bytes or event.gpus > cluster.gpus_per_node:
-            found = f"{event.gpus} x {event.memory_bytes / 2**30:g} GiB"
-            allowed = f"{cluster.gpus_per_node} x {cluster.gpu.memory_bytes / 2**30:g} GiB"
-            message = f"instance {event.name!r} needs {found}, allowed is what a node has: {allowed}"
-            raise experiment.document.error(("workload", "instances"), message)
-    return events
-
-
-def _events(experiment: Experiment, instances: InstancesSection) -> list[InstanceEvent]:
-    try:
-        if instances.generate is not None:
-            return generate_instance_events(
-                instances.generate.instances,
-                seed=experiment.section.seed,
-                instances_per_service=instances.generate.instances_per_service,
-            )
-        path = experiment.path("workload", "instances") or experiment.path("workload", "instances", "file")
-        assert path is not None
-        _check_regular(experiment, ("workload", "instances"), path)
-        return read_instance_events(path)
-    except TraceError as error:
-        raise experiment.document.error(("workload", "instances"), str(error)) from None
 
 
 def _synthesized(experiment: Experiment) -> Workload:
@@ -132,53 +84,6 @@ def _synthesized(experiment: Experiment) -> Workload:
     return _workload(experiment, experiment.functions, trace, {})
 
 
-def _read_trace(experiment: Experiment, section: TraceSection) -> Trace:
-    """Read the trace by the reader of its format."""
-    here = ("workload", "trace")
-    path = experiment.path(*here, "path")
-    if path is None:
-        raise experiment.document.error((*here, "path"), "found nothing; name one, or give --trace PATH")
-    _check_regular(experiment, (*here, "path"), path)
-    kind = section.format or (AZURE if path.is_dir() or path.suffix == ".csv" else SERIES)
-    for other, options in _OPTIONS.items():
-        for option in options:
-            if other != kind and getattr(section, option) is not None:
-                message = (
-                    f"found {getattr(section, option)!r}, allowed only with format {other}; this is {kind}"
-                )
-                raise experiment.document.error((*here, option), message)
-    given = {option: getattr(section, option) for option in _OPTIONS[kind]}
-    arguments = {option: value for option, value in given.items() if value is not None}
-    try:
-        return _READERS[kind](experiment, path, arguments)
-    except TraceError as error:
-        if error.path is not None:
-            raise ExperimentError(str(error)) from None
-        raise experiment.document.error((*here, error.field or ""), str(error.args[0])) from None
-
-
-def _check_regular(experiment: Experiment, key: tuple[str, ...], path: Path) -> None:
-    """Refuse what may never end, such as a pipe or a device."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise experiment.document.error(key, f"found {str(path)!r}, allowed is a regular file or a directory")
-
-
-def _read_azure(experiment: Experiment, path: Path, arguments: dict[str, Any]) -> Trace:
-    return read_azure_functions(path, seed=experiment.section.seed, **arguments)
-
-
-def _read_series(experiment: Experiment, path: Path, arguments: dict[str, Any]) -> Trace:
-    served = [function.name for function in experiment.functions if function.kind != "training"]
-    arguments.setdefault("function", served[0] if served else path.stem)
-    return read_rate_series(path, seed=experiment.section.seed, **arguments)
-
-
-_READERS: Final[dict[str, Callable[[Experiment, Path, dict[str, Any]], Trace]]] = {
-    AZURE: _read_azure,
-    SERIES: _read_series,
-}
-
-
 def _by_name(experiment: Experiment, trace: Trace) -> Workload:
     """Let the trace's functions arrive at the declared ones of the same name."""
     for index, function in enumerate(experiment.functions):
@@ -197,9 +102,11 @@ def _by_name(experiment: Experiment, trace: Trace) -> Workload:
 def _mapped(experiment: Experiment, trace: Trace, section: TraceSection, mapping: MapSection) -> Workload:
     """Deploy every function of the trace as the model it is mapped to, beside the declared trainings."""
     here = ("workload", "trace", "map")
+    places: dict[str, tuple[str | int, ...]] = {name: (*here, "models", name) for name in mapping.models}
+    for index, rule in enumerate(mapping.rules):
+        places.setdefault(rule.model, (*here, "rules", index, "model"))
     models = {
-        name: model_of(experiment.document, (*here, "models", name), experiment.catalog, name)
-        for name in mapping.models
+        name: model_of(experiment.document, place, experiment.catalog, name) for name, place in places.items()
     }
     for index, function in enumerate(experiment.functions):
         if function.kind != "training" or function.name in trace.functions:
@@ -207,11 +114,12 @@ def _mapped(experiment: Experiment, trace: Trace, section: TraceSection, mapping
             raise experiment.document.error(("functions", index), message)
     # A request of an LLM takes as long as all its tokens.
     choices = [
-        ModelChoice(name, mapping.models[name], model.measure(1, 1.0) * model.output_tokens)
+        ModelChoice(name, mapping.models.get(name, 1.0), model.measure(1, 1.0) * model.output_tokens)
         for name, model in models.items()
     ]
     try:
-        chosen = map_functions(trace, choices, rule=mapping.rule, seed=experiment.section.seed)
+        rules = [ModelRule(**rule.model_dump()) for rule in mapping.rules]
+        chosen = map_functions(trace, choices, rule=mapping.rule, seed=experiment.section.seed, rules=rules)
     except TraceError as error:
         raise experiment.document.error((*here, error.field or ""), str(error.args[0])) from None
     served = tuple(
@@ -236,12 +144,16 @@ def _workload(
     trace: Trace,
     further: Mapping[str, Any],
 ) -> Workload:
-    """Put functions and trace together; arrivals from the end of the experiment on are cut off."""
+    """Put functions and trace together; arrivals from the end of the experiment on are cut off.
+
+    An LLM whose answers the trace knows has the mean of them, unless the experiment declares another.
+    """
     asked_s = experiment.section.duration_s
     if asked_s is not None and asked_s > trace.duration_s:
         message = f"found {asked_s:.15g}, allowed is up to {trace.duration_s:.15g}, what the trace covers"
         raise experiment.document.error(("duration_s",), message)
     end_s = trace.duration_s if asked_s is None else asked_s
+    assert experiment.cluster is not None, "requests are served on nodes that are alike"
     known = set(trace.functions)
     arrivals = tuple(
         _until(trace.arrivals(function.name), end_s) if function.name in known else np.empty(0)
@@ -250,6 +162,13 @@ def _workload(
     tokens = tuple(
         _tokens(trace, function.name, len(own)) if function.kind == "llm" and function.name in known else None
         for function, own in zip(functions, arrivals, strict=True)
+    )
+    declared = {one.name for one in experiment.section.functions if one.output_tokens is not None}
+    functions = tuple(
+        function
+        if own is None or not own.size or function.name in declared
+        else replace(function, output_tokens=round(float(own.mean())))
+        for function, own in zip(functions, tokens, strict=True)
     )
     return Workload(
         Deployment(experiment.cluster, functions, arrivals, tokens, end_s),

@@ -1,7 +1,7 @@
 """What to decide: the slots, the policies in them, the named systems, and the controller of both worlds."""
 
 from policies.controller import Action, Controller, Launch, Poll, Refused, Retire
-from policies.functions import Cluster, Deployment, Function, PolicyError, Size
+from policies.functions import Cluster, Deployment, Function, MixedCluster, PolicyError, Size
 from policies.slots import BatchRule, Grant, PlacementRequest, Scaling, Shard
 from policies.systems import System, find_system, system_names
 
@@ -14,6 +14,7 @@ __all__ = [
     "Function",
     "Grant",
     "Launch",
+    "MixedCluster",
     "PlacementRequest",
     "PolicyError",
     "Poll",

@@ -59,7 +59,7 @@ class PlacementRequest:
     """One instance that needs a place. Shares and memory are per GPU; `gpus` > 1 is a gang on a node.
 
     Where sizing offers choices, `choices` are those of use now, and the placement says which it took by the
-    shard's batch, request and limit.
+    shard's batch, request and limit. The instance may have GPUs of `gpu_types` alone, or of any (`None`).
     """
 
     service: Hashable
@@ -69,6 +69,7 @@ class PlacementRequest:
     limit: float
     memory_bytes: int
     choices: tuple[Choice, ...] = ()
+    gpu_types: frozenset[str] | None = None
 
 
 class Shard(NamedTuple):
@@ -95,23 +96,39 @@ class Shard(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """What an instance asks of each of its GPUs, and of how many."""
+    """What an instance asks of each of its GPUs, of how many, and of which types (`None`: any)."""
 
     request: float
     memory_bytes: int
     gpus: int
+    gpu_types: frozenset[str] | None = None
+
+
+EMPTY_SLOT = -1
+"""The memory of a slot without a GPU: nothing fits, not even what asks for no memory."""
 
 
 class ClusterView(Protocol):
-    """The books of a cluster as columns, one entry a GPU; GPU `i` stands in node `i // gpus_per_node`."""
+    """The books of a cluster as columns, one entry a GPU; GPU `i` stands in node `i // gpus_per_node`.
+
+    Where nodes differ in their number of GPUs, the last slots of the narrower ones are empty: they have
+    entries, with a request and a limit of 1 and a memory of `EMPTY_SLOT`, and nothing may be placed there.
+    """
 
     @property
     def gpus_per_node(self) -> int:
-        """GPUs of each node."""
+        """Slots of each node."""
 
     @property
-    def memory_capacity(self) -> int:
-        """Bytes of each GPU."""
+    def memory_capacity(self) -> NDArray[np.int64]:
+        """Bytes of each GPU; 0 where they are not known, and `EMPTY_SLOT` where there is no GPU."""
+
+    @property
+    def node_kinds(self) -> NDArray[np.int64]:
+        """A number for each node: those that have the same one have as many GPUs of the same type."""
+
+    def of_types(self, types: frozenset[str]) -> NDArray[np.bool_]:
+        """Mask of the GPUs of these types, not to be written to."""
 
     @property
     def request(self) -> NDArray[np.float64]:

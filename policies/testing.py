@@ -15,10 +15,10 @@ from typing import Any
 from policies.books import ClusterBooks, Tenancy
 from policies.cycles import CYCLE_BASELINES
 from policies.demands import decision, demand, demand_bools, is_count
-from policies.functions import Cluster, Function, PolicyError, Size
+from policies.functions import Cluster, Function, MixedCluster, PolicyError, Size
 from policies.option_checks import check_options
 from policies.sharing import Sharing
-from policies.slots import Grant, PlacementRequest, ResidentView, Scaling, Shard
+from policies.slots import EMPTY_SLOT, Grant, PlacementRequest, ResidentView, Scaling, Shard
 from policies.still_views import (
     GIB,
     RATES,
@@ -96,24 +96,50 @@ def _check_constants(policy: Any) -> None:
 # ----------------------------------------------------------------------------------------------- placement
 
 
+_SMALL, _GPU, _LARGE = (
+    GpuType(*one, 100) for one in (("small", 16 * GIB), ("gpu", 40 * GIB), ("large", 80 * GIB))
+)
+
+_CLUSTERS = (
+    Cluster(1, 1, _GPU),
+    Cluster(1, 4, _GPU),
+    Cluster(3, 4, _GPU),
+    MixedCluster((Cluster(1, 2, _SMALL), Cluster(1, 4, _GPU), Cluster(2, 1, _LARGE), Cluster(1, 3, _LARGE))),
+)
+
+_OF_TYPES = (
+    *REQUESTS,
+    *(dataclasses.replace(request, gpu_types=frozenset({"large"})) for request in REQUESTS),
+    *(dataclasses.replace(request, gpu_types=frozenset({"small", "gpu"})) for request in REQUESTS),
+    PlacementRequest("wide", "inference", 3, 0.2, 0.4, 5 * GIB),
+    PlacementRequest("weightless", "inference", 1, 0.1, 0.1, 0),
+    PlacementRequest("weightless", "inference", 2, 1.0, 1.0, 0, gpu_types=frozenset({"large", "small"})),
+)
+"""What a cluster of several types of GPU is asked for."""
+
+
 def _check_placement(policy: Any) -> None:
     demand_bools(policy, "splits_llm")
-    for nodes, gpus_per_node in ((1, 1), (1, 4), (3, 4)):
-        cluster = Cluster(nodes, gpus_per_node, GpuType("gpu", 40 * GIB, 100))
-        size = f"{nodes} x {gpus_per_node} GPUs of 40 GiB"
+    for cluster in _CLUSTERS:
+        requests = REQUESTS if isinstance(cluster, Cluster) else _OF_TYPES
+        size = " + ".join(
+            f"{group.nodes} x {group.gpus_per_node} {group.gpu.name}s of {group.gpu.memory_bytes // GIB} GiB"
+            for group in cluster.groups
+        )
         full = ClusterBooks(cluster)
-        for gpu in range(cluster.gpus):
-            full.enter(Tenancy(gpu, "tenant", "inference", (Shard(gpu, 1.0, 1.0, 40 * GIB),)))
-        for request in REQUESTS:
+        for gpu, memory_bytes in enumerate(full.memory_capacity.tolist()):
+            if memory_bytes != EMPTY_SLOT:
+                full.enter(Tenancy(gpu, "tenant", "inference", (Shard(gpu, 1.0, 1.0, memory_bytes),)))
+        for request in requests:
             _place(policy, request, ClusterBooks(cluster), f"an empty cluster of {size} and {request}")
             _place(policy, request, full, f"a full cluster of {size} and {request}")
         books = ClusterBooks(cluster)
         booked: list[int] = []
-        for instance, request in enumerate(REQUESTS * 4):
+        for instance, request in enumerate(requests * 4):
             shown = f"a cluster of {size} with {len(booked)} instances and {request}"
             shards = _place(policy, request, books, shown)
             if shards is not None:
-                books.enter(Tenancy(instance, request.service, request.kind, shards))
+                books.enter(Tenancy(instance, request.service, request.kind, shards, request.gpu_types))
                 booked.append(instance)
             if instance % 7 == 6 and booked:
                 books.leave(booked.pop(0))
@@ -133,11 +159,20 @@ def _place(
         return None
     owe(isinstance(shards, tuple) and all(isinstance(s, Shard) for s in shards), "is no tuple of shards")
     owe(all(0 <= s.gpu < len(books.memory) for s in shards), "named a GPU outside the cluster")
-    owe(len({s.gpu for s in shards}) == len(shards), "put two shards of one instance on a GPU")
+    gpus = [s.gpu for s in shards]
+    owe(all(books.memory_capacity[gpus] != EMPTY_SLOT), "named an empty slot, in which there is no GPU")
+    if request.gpu_types is not None:
+        allowed = books.of_types(request.gpu_types)
+        owe(all(allowed[gpus]), f"took a GPU that is none of {', '.join(sorted(request.gpu_types))}")
+    owe(len(set(gpus)) == len(shards), "put two shards of one instance on a GPU")
+    nodes = {gpu // books.gpus_per_node for gpu in gpus}
+    owe(request.kind == "training" or len(nodes) <= 1, "put an instance that does not train on several nodes")
     owe(all(0.0 < s.request <= s.limit for s in shards), "broke 0 < request <= limit")
     for shard in shards:
-        free = books.memory_capacity - int(books.memory[shard.gpu])
-        owe(0 < shard.memory_bytes <= free, f"took other than 1 to {free} free bytes of GPU {shard.gpu}")
+        free = int(books.memory_capacity[shard.gpu] - books.memory[shard.gpu])
+        least = min(1, request.memory_bytes)
+        held = shard.memory_bytes
+        owe(least <= held <= free, f"took other than {least} to {free} free bytes of GPU {shard.gpu}")
     owe(math.isclose(sum(s.part for s in shards), 1.0), "made parts that do not sum to 1")
     held = sum(s.memory_bytes for s in shards)
     owe(held == request.memory_bytes * request.gpus, "took other memory than the instance needs")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from recording.schema import SCHEMA_VERSION, RecordingError
 
@@ -42,6 +44,79 @@ class RecordedCluster(BaseModel):
     gpu: str
     gpu_memory_bytes: int = Field(ge=1)
 
+    @property
+    def most_memory_bytes(self) -> int:
+        """Capacity of the GPU that has most."""
+        return self.gpu_memory_bytes
+
+    def memory_bytes_of(self, gpus: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Capacity of each of these GPUs."""
+        return np.full(len(gpus), self.gpu_memory_bytes, dtype=np.int64)
+
+
+class RecordedNodes(BaseModel):
+    """Consecutive nodes of a cluster that are alike; `gpu_memory_bytes` is 0 where it is not known."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    nodes: int = Field(ge=1)
+    gpus_per_node: int = Field(ge=1)
+    gpu: str
+    gpu_memory_bytes: int = Field(ge=0)
+
+
+class RecordedMixedCluster(BaseModel):
+    """The cluster of a run on nodes that differ.
+
+    The tables number slots: `gpus_per_node` of each node, as many as the widest one of `groups` has GPUs, of
+    which a narrower one leaves the last ones empty. `gpus` and `gpus_by_type` count GPUs alone.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    nodes: int = Field(ge=1)
+    gpus_per_node: int = Field(ge=1)
+    gpus: int = Field(ge=1)
+    gpus_by_type: Mapping[str, int]
+    groups: tuple[RecordedNodes, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        nodes, width = sum(g.nodes for g in self.groups), max(g.gpus_per_node for g in self.groups)
+        if (self.nodes, self.gpus_per_node) != (nodes, width):
+            raise ValueError(f"{self.nodes} x {self.gpus_per_node} slots, but groups of {nodes} x {width}")
+        return self
+
+    @property
+    def most_memory_bytes(self) -> int:
+        """Capacity of the GPU that has most."""
+        return max(group.gpu_memory_bytes for group in self.groups)
+
+    def memory_bytes_of(self, gpus: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Capacity of each of these GPUs; 0 where it is not known.
+
+        Raises
+        ------
+        RecordingError
+            If the cluster has no such GPU.
+        """
+        slots = self.nodes * self.gpus_per_node
+        if len(gpus) and not (gpus.min() >= 0 and gpus.max() < slots):
+            wrong = gpus.min() if gpus.min() < 0 else gpus.max()
+            raise RecordingError(f"gpus: found GPU {wrong}, allowed are 0 to {slots - 1}")
+        of_groups = np.array([group.gpu_memory_bytes for group in self.groups], dtype=np.int64)
+        of_nodes = np.repeat(of_groups, [group.nodes for group in self.groups])
+        return of_nodes[gpus // self.gpus_per_node]
+
+
+_ALIKE, _MIXED = "nodes that are alike", "nodes that differ"
+
+
+def _which(cluster: Any) -> str:
+    """Tell the two forms of a cluster apart, in a document as well as in memory."""
+    has_groups = "groups" in cluster if isinstance(cluster, Mapping) else hasattr(cluster, "groups")
+    return _MIXED if has_groups else _ALIKE
+
 
 class Manifest(BaseModel):
     """What every reader of a run may rely on; a world or an experiment adds further keys.
@@ -61,7 +136,10 @@ class Manifest(BaseModel):
     simulated_s: float = Field(ge=0)
     placement_only: bool = False
     launches_refused: int = 0
-    cluster: RecordedCluster
+    cluster: Annotated[
+        Annotated[RecordedCluster, Tag(_ALIKE)] | Annotated[RecordedMixedCluster, Tag(_MIXED)],
+        Discriminator(_which),
+    ]
     functions: tuple[RecordedFunction, ...]
 
     @property
@@ -86,7 +164,7 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"] if part not in (_ALIKE, _MIXED))
         raise RecordingError(f"{path}: {where}: {first['msg'].lower()}") from None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from policies import Cluster, Launch, PlacementRequest, PolicyError, Size, System
 from policies.books import ClusterBooks, Tenancy
+from policies.functions import MixedCluster
 from policies.sharing import UNMANAGED
 from recording import TableSink
 from sim.gpu import Gpu
@@ -17,7 +18,7 @@ GIB = 2**30
 
 
 def replay_instances(
-    cluster: Cluster,
+    cluster: Cluster | MixedCluster,
     events: Sequence[InstanceEvent],
     system: System,
     *,
@@ -49,12 +50,12 @@ def replay_instances(
 
 
 class _Replay:
-    def __init__(self, cluster: Cluster, system: System, recorder: TableSink) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster | MixedCluster, system: System, recorder: TableSink) -> None:
+        self._kinds = cluster.kinds
         self._system = system
         self._recorder = recorder
         self._books = ClusterBooks(cluster)
-        gpus = [Gpu(index, UNMANAGED) for index in range(cluster.gpus)]
+        gpus = [Gpu(index, UNMANAGED) for index in range(len(self._books.residents))]
         self._occupancy = Occupancy(self._books, gpus, recorder)
         self._running: dict[str, tuple[Launch, float, Size]] = {}
         self._launches = 0
@@ -65,7 +66,13 @@ class _Replay:
         size = self._system.sizing.reserve(Size(1, event.request, event.limit))
         shards = self._system.placement.place(
             PlacementRequest(
-                event.service, event.kind, event.gpus, size.request, size.limit, event.memory_bytes
+                event.service,
+                event.kind,
+                event.gpus,
+                size.request,
+                size.limit,
+                event.memory_bytes,
+                gpu_types=event.gpu_types,
             ),
             self._books,
         )
@@ -74,7 +81,7 @@ class _Replay:
             return
         launch = Launch(self._launches, -1, shards, 0.0, cold=True, size=size)
         self._launches += 1
-        self._books.enter(Tenancy(launch.instance, event.service, event.kind, shards))
+        self._books.enter(Tenancy(launch.instance, event.service, event.kind, shards, event.gpu_types))
         self._occupancy.enter(launch, size.needed, event.time_s)
         self._running[event.name] = (launch, event.time_s, size)
 
@@ -109,16 +116,26 @@ class _Replay:
 
     def _check(self, event: InstanceEvent) -> None:
         """Raise `PolicyError` if even an empty cluster could not hold the instance."""
-        capacity = self._cluster.gpu.memory_bytes
-        if event.kind == "llm" and self._system.placement.splits_llm:
-            capacity *= self._cluster.gpus_per_node
-        if event.memory_bytes > capacity:
+        kinds = self._kinds
+        if event.gpu_types is not None:
+            kinds = tuple(kind for kind in kinds if kind.gpu.name in event.gpu_types)
+            if not kinds:
+                here = ", ".join(sorted({kind.gpu.name for kind in self._kinds}))
+                found = "|".join(sorted(event.gpu_types))
+                raise PolicyError(f"{event.name}: gpu_types: found {found}, allowed are those here: {here}")
+        splits = event.kind == "llm" and self._system.placement.splits_llm
+        widest = most_memory = 0
+        for kind in kinds:
+            capacity = kind.gpu.memory_bytes * (kind.gpus_per_node if splits else 1)
+            most_memory = max(most_memory, capacity)
+            if event.memory_bytes <= capacity:
+                widest = max(widest, kind.gpus_per_node)
+        if event.memory_bytes > most_memory:
             raise PolicyError(
                 f"{event.name}: memory_gb: found {event.memory_bytes / GIB:g}, "
-                f"allowed is up to {capacity / GIB:g} here"
+                f"allowed is up to {most_memory / GIB:g} here"
             )
-        if event.gpus > self._cluster.gpus_per_node:
+        if event.gpus > widest:
             raise PolicyError(
-                f"{event.name}: gpus: found {event.gpus}, "
-                f"allowed are up to the {self._cluster.gpus_per_node} GPUs of one node"
+                f"{event.name}: gpus: found {event.gpus}, allowed are up to the {widest} GPUs of one node"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -70,27 +70,35 @@ class ComplementaryPlacement:
         if self.affinity and request.kind == "inference":
             near = affinity_mask(request, cluster)
             if near is not None:
-                gpu = best(fits & near, self._score(request, cluster))
+                gpu = self._best(request, cluster, fits & near)
                 if gpu is not None:
                     return whole_shards(request, [gpu])
-        gpu = best(fits & active, self._score(request, cluster))
+        gpu = self._best(request, cluster, fits & active)
         if gpu is not None:
             return whole_shards(request, [gpu])
         if request.kind == "llm" and self.splits_llm:
-            shards = self._split(request, cluster, active)
+            shards = self._split(request, cluster, fits, active)
             if shards is not None:
                 return shards
         gpu = best(fits & ~active, cluster.request)
         return None if gpu is None else whole_shards(request, [gpu])
 
-    def _score(self, request: PlacementRequest, cluster: ClusterView) -> NDArray[np.float64]:
-        """Weighted fragmentation that would be left on each GPU; lower is better."""
+    def _best(self, request: PlacementRequest, cluster: ClusterView, mask: NDArray[np.bool_]) -> int | None:
+        """The first GPU of the lowest score within `mask`; `None` where the mask is empty."""
+        gpus = np.flatnonzero(mask)
+        return int(gpus[np.argmin(self._score(request, cluster, gpus))]) if len(gpus) else None
+
+    def _score(
+        self, request: PlacementRequest, cluster: ClusterView, gpus: NDArray[np.int64] | slice
+    ) -> NDArray[np.float64]:
+        """Weighted fragmentation that would be left on each of `gpus`; lower is better."""
         if not self.complementary:
-            return np.zeros(len(cluster.request))
+            return np.zeros_like(cluster.request[gpus])
         if request.kind == "llm" and self.llm_fit == "worst":
-            return cluster.memory.astype(np.float64)
-        free_sm = 1.0 - (cluster.request + request.request)
-        free_memory = 1.0 - (cluster.memory + request.memory_bytes) / cluster.memory_capacity
+            return cluster.memory[gpus].astype(np.float64)
+        free_sm = 1.0 - (cluster.request[gpus] + request.request)
+        capacity = np.maximum(cluster.memory_capacity[gpus], 1)  # where it is not known, nothing asks for any
+        free_memory = 1.0 - (cluster.memory[gpus] + request.memory_bytes) / capacity
         return self.alpha * free_sm + self.beta * free_memory
 
     def _best_fit_gang(
@@ -102,7 +110,7 @@ class ComplementaryPlacement:
     ) -> tuple[Shard, ...] | None:
         """All workers on the node that opens fewest fresh GPUs; among those, the one of least total score."""
         fresh_costs_more = 1000.0  # any score lies in [0, 1] and a node has far fewer GPUs than this
-        score = self._score(request, cluster) + np.where(active, 0.0, fresh_costs_more)
+        score = self._score(request, cluster, slice(None)) + np.where(active, 0.0, fresh_costs_more)
         by_node = np.where(fits, score, np.inf).reshape(-1, cluster.gpus_per_node)
         if request.gpus > cluster.gpus_per_node:
             return None
@@ -114,13 +122,17 @@ class ComplementaryPlacement:
         return whole_shards(request, chosen[node] + node * cluster.gpus_per_node)
 
     def _split(
-        self, request: PlacementRequest, cluster: ClusterView, active: NDArray[np.bool_]
+        self,
+        request: PlacementRequest,
+        cluster: ClusterView,
+        fits: NDArray[np.bool_],
+        active: NDArray[np.bool_],
     ) -> tuple[Shard, ...] | None:
         """Spread the weights over fragments of one node: the first node of fewest stages."""
         limit = request.limit if self.split_limit == "limit" else request.request
-        weightless = PlacementRequest(request.service, request.kind, 1, request.request, limit, 0)
+        weightless = replace(request, limit=limit, memory_bytes=0)
         room = feasible(weightless, cluster, max_request=self.omega, max_limit=self.gamma)
-        if request.memory_bytes <= cluster.memory_capacity:
+        if (fits & ~active).any():
             room &= active  # one fresh GPU is better than several
         free = np.where(room, cluster.memory_capacity - cluster.memory, 0).reshape(-1, cluster.gpus_per_node)
         first_filled = (

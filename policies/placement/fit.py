@@ -11,14 +11,22 @@ ROUNDING = 1e-9
 """Sums of shares may exceed a bound by this much: two-decimal shares do not add up exactly in binary."""
 
 
+def admits(request: PlacementRequest, cluster: ClusterView) -> NDArray[np.bool_]:
+    """Mask of GPUs of a type that the instance may have, with memory for one shard; no slot without a GPU."""
+    has_memory: NDArray[np.bool_] = cluster.memory + request.memory_bytes <= cluster.memory_capacity
+    if request.gpu_types is None:
+        return has_memory
+    return has_memory & cluster.of_types(request.gpu_types)
+
+
 def feasible(
     request: PlacementRequest, cluster: ClusterView, *, max_request: float, max_limit: float
 ) -> NDArray[np.bool_]:
-    """Mask of GPUs where one shard fits by sum of requests, sum of limits and memory."""
+    """Mask of GPUs where one shard fits by type, sum of requests, sum of limits and memory."""
     return (
         (cluster.request + request.request <= max_request + ROUNDING)
         & (cluster.limit + request.limit <= max_limit + ROUNDING)
-        & (cluster.memory + request.memory_bytes <= cluster.memory_capacity)
+        & admits(request, cluster)
     )
 
 

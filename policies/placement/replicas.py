@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.functions import PolicyError
-from policies.placement.fit import whole_shards
+from policies.placement.fit import admits, whole_shards
 from policies.slots import ClusterView, PlacementRequest, Shard
 
 
@@ -53,7 +53,7 @@ class ReplicaPlacement:
             "packed": -taken,
             "distributed": taken,
         }[self.allocation]
-        return _lowest(request, cluster, (taken < self.replicas) & _holds(request, cluster), score)
+        return _lowest(request, cluster, (taken < self.replicas) & admits(request, cluster), score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,7 @@ class MemoryPlacement:
 
     def place(self, request: PlacementRequest, cluster: ClusterView) -> tuple[Shard, ...] | None:
         """Take the GPUs with fewest residents."""
-        return _lowest(request, cluster, _holds(request, cluster), cluster.residents.astype(np.int64))
-
-
-def _holds(request: PlacementRequest, cluster: ClusterView) -> NDArray[np.bool_]:
-    """Mask of GPUs with memory for one shard."""
-    return cluster.memory + request.memory_bytes <= cluster.memory_capacity
+        return _lowest(request, cluster, admits(request, cluster), cluster.residents.astype(np.int64))
 
 
 def _lowest(

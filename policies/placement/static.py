@@ -10,22 +10,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policies.placement.fit import affinity_mask, best, feasible, first_fit_gang, whole_shards
+from policies.placement.fit import admits, affinity_mask, best, feasible, first_fit_gang, whole_shards
 from policies.slots import ClusterView, PlacementRequest, Shard
 
 
 @dataclass(frozen=True, slots=True)
 class ExclusivePlacement:
-    """One fresh GPU an instance, one a training worker; workers need not share a node (paper, 5.1)."""
+    """One fresh GPU an instance, one a training worker; workers need not share a node (paper, 5.1).
+
+    Any other instance on several GPUs has them on one node, the first with enough.
+    """
 
     splits_llm: bool = False
 
     def place(self, request: PlacementRequest, cluster: ClusterView) -> tuple[Shard, ...] | None:
         """Take the first empty GPUs."""
-        empty = np.flatnonzero(cluster.residents == 0)
-        if len(empty) < request.gpus or request.memory_bytes > cluster.memory_capacity:
-            return None
-        return whole_shards(request, empty[: request.gpus])
+        fresh = admits(request, cluster) & (cluster.residents == 0)
+        if request.gpus > 1 and request.kind != "training":
+            return first_fit_gang(request, cluster, np.zeros_like(fresh), fresh)
+        gpus = np.flatnonzero(fresh)
+        return whole_shards(request, gpus[: request.gpus]) if len(gpus) >= request.gpus else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,21 @@ from analysis import compare, summarise
 from analysis.bounds import TOLERANCE, VolumeBound, volume_bound
 from analysis.occupancy import holding
 from recording import Arrivals, Manifest, MemoryRecorder, RecordedCluster, Run
+from recording.manifest import RecordedMixedCluster
 
 CAPACITY = 1000
 END_S = 12.0
 
 
-def run_of(recorder: MemoryRecorder, simulated_s: float = END_S) -> Run:
+ALIKE = RecordedCluster(nodes=4, gpus_per_node=4, gpu="A100", gpu_memory_bytes=CAPACITY)
+
+
+def run_of(
+    recorder: MemoryRecorder,
+    simulated_s: float = END_S,
+    cluster: RecordedCluster | RecordedMixedCluster = ALIKE,
+) -> Run:
     """Build a run from rows in memory, on GPUs of 1,000 bytes."""
-    cluster = RecordedCluster(nodes=4, gpus_per_node=4, gpu="A100", gpu_memory_bytes=CAPACITY)
     manifest = Manifest(
         system="dilu", world="sim", seed=0, simulated_s=simulated_s, cluster=cluster, functions=()
     )
@@ -30,6 +37,23 @@ def held(recorder: MemoryRecorder, time_s: float, gpu: int, needs: list[float], 
     """Record that from now on these needs, and so many bytes, are on a GPU; all of it is reserved."""
     reserved = 1.0 if needs else 0.0
     recorder.gpu(time_s, gpu, len(needs), sum(needs), reserved, reserved, memory, 0.0)
+
+
+def mixed(*memory_bytes: int) -> RecordedMixedCluster:
+    """A cluster of a node with two GPUs for each size of memory."""
+    nodes = [
+        {"nodes": 1, "gpus_per_node": 2, "gpu": f"type-{size}", "gpu_memory_bytes": size}
+        for size in memory_bytes
+    ]
+    return RecordedMixedCluster.model_validate(
+        {
+            "nodes": len(nodes),
+            "gpus_per_node": 2,
+            "gpus": 2 * len(nodes),
+            "gpus_by_type": {f"type-{size}": 2 for size in memory_bytes},
+            "groups": nodes,
+        }
+    )
 
 
 def bound_of(recorder: MemoryRecorder) -> VolumeBound:
@@ -190,3 +214,37 @@ def test_the_bound_is_the_rounded_up_sum(sizes: list[tuple[float, int]]) -> None
     for gpus, exact in ((found.sm[0], needs), (found.memory[0], volume)):
         assert exact - Fraction(1.001 * TOLERANCE) <= int(gpus) < exact + 1
     assert found.peak == max(found.sm[0], found.memory[0])
+
+
+def test_where_gpus_differ_memory_is_bounded_by_the_largest() -> None:
+    """Two small GPUs full of memory could have been one large one: no bound may ask for two."""
+    recorder = MemoryRecorder()
+    held(recorder, 0.0, 0, [0.1], 500)
+    held(recorder, 0.0, 1, [0.1], 500)
+    summary = summarise(run_of(recorder, cluster=mixed(500, 1000)))
+    assert summary["gpus_bound"]["memory_mean"] == summary["gpus_bound"]["peak"] == 1
+    assert summary["memory_fragmentation"] == 0.0  # each is full by its own memory
+    assert summarise(run_of(recorder, cluster=mixed(500, 999)))["gpus_bound"]["peak"] == 2
+
+
+def test_memory_is_a_part_of_the_gpu_that_it_is_on() -> None:
+    """300 bytes are a large part of a small GPU and a small part of a large one."""
+    recorder = MemoryRecorder()
+    held(recorder, 0.0, 1, [0.1], 300)
+    held(recorder, 0.0, 2, [0.1], 300)
+    summary = summarise(run_of(recorder, cluster=mixed(400, 1000)))
+    assert summary["memory_fragmentation"] == pytest.approx((0.25 + 0.7) / 2)
+
+
+def test_memory_that_nobody_asks_for_is_not_fragmented() -> None:
+    """Without memory in the workload its fragmentation is null; also where a GPU has an unknown memory."""
+    recorder = MemoryRecorder()
+    held(recorder, 0.0, 0, [0.4])
+    for cluster in (ALIKE, mixed(400, 1000), mixed(0, 0)):
+        summary = summarise(run_of(recorder, cluster=cluster))
+        assert summary["memory_fragmentation"] is None
+        assert summary["sm_fragmentation"] == pytest.approx(0.6)
+        assert summary["gpus_bound"]["memory_mean"] == 0.0
+    held(recorder, 6.0, 2, [0.4], 500)
+    assert summarise(run_of(recorder, cluster=mixed(400, 1000)))["memory_fragmentation"] is not None
+    assert summarise(run_of(recorder, cluster=mixed(0, 1000)))["memory_fragmentation"] is None

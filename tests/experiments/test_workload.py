@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from experiments import ExperimentError, load_experiment, resolve
-from experiments.workload import instance_events
 
 HEAD = """\
 cluster: {nodes: 2, gpus_per_node: 4}
@@ -47,9 +46,6 @@ def write(folder: Path, body: str) -> Path:
     (folder / "traces" / "mini_invocations.csv").write_text(INVOCATIONS)
     (folder / "traces" / "mini_durations.csv").write_text(DURATIONS)
     (folder / "rates.txt").write_text("2\n0\n4\n")
-    (folder / "instances.csv").write_text(
-        "time_s,action,name,service,kind,gpus,request,limit,memory_gb\n0,start,a,s,inference,1,0.3,0.6,41\n"
-    )
     path = folder / "lab.yaml"
     path.write_text(HEAD + body)
     return path
@@ -114,7 +110,7 @@ def test_without_a_map_functions_match_by_name(tmp_path: Path) -> None:
 def test_a_rate_series_feeds_one_function(tmp_path: Path) -> None:
     """A file of numbers is a rate series: its values, scaled, are the function's requests a second."""
     body = (
-        "workload: {trace: {path: rates.txt, scale: 10, arrivals: even}}\n"
+        "workload: {trace: {path: rates.txt, options: {scale: 10, arrivals: even}}}\n"
         "functions: [{name: vision, model: vgg19}]\n"
     )
     deployment = resolve(load_experiment(write(tmp_path, body))).deployment
@@ -136,11 +132,11 @@ def test_a_rate_series_feeds_one_function(tmp_path: Path) -> None:
             r"lab\.yaml:8: workload\.trace\.map\.models\.resnet: found 'resnet'",
         ),
         (
-            MAPPED.replace("path: traces", "path: traces\n    scale: 2"),
-            r"lab\.yaml:6: workload\.trace\.scale: found 2\.0, allowed only with format rate-series",
+            MAPPED.replace("path: traces", "path: traces\n    options: {scale: 2}"),
+            r"lab\.yaml:6: workload\.trace\.options\.scale: .*azure-functions-2019",
         ),
         (
-            MAPPED.replace("path: traces", "path: traces\n    sample: x"),
+            MAPPED.replace("path: traces", "path: traces\n    options: {sample: x}"),
             r"traces: sample: found 'x', which names 0 of mini_invocations\.csv",
         ),
         (
@@ -183,27 +179,12 @@ def test_workloads_that_do_not_fit_are_one_line(tmp_path: Path, body: str, messa
     assert "\n" not in str(caught.value)
 
 
-def test_instances_come_from_a_file_or_a_generator(tmp_path: Path) -> None:
-    """Generated instances follow the seed; one larger than a node's GPUs is refused by name."""
-    path = write(tmp_path, "workload: {instances: {generate: {instances: 20}}}\n")
-    first, again = (instance_events(load_experiment(path)) for _ in range(2))
-    assert first == again
-    assert first is not None
-    assert sum(event.action == "start" for event in first) == 20
-    too_large = load_experiment(path, changes=[f"workload.instances={path.parent / 'instances.csv'}"])
-    with pytest.raises(ExperimentError, match="instance 'a' needs 1 x 41 GiB, allowed is what a node has"):
-        instance_events(too_large)
-
-
 def test_a_pipe_is_no_trace(tmp_path: Path) -> None:
-    """A pipe or device, which might never end, is refused as a trace and as instances."""
+    """A pipe, which might never end, is refused as a trace."""
     os.mkfifo(tmp_path / "pipe")
     traced = load_experiment(write(tmp_path, MAPPED), trace=tmp_path / "pipe")
-    with pytest.raises(ExperimentError, match="pipe', allowed is a regular file or a directory"):
+    with pytest.raises(ExperimentError, match="pipe: is not a regular file"):
         resolve(traced)
-    placed = load_experiment("cluster-3200", changes=["workload.instances=/dev/zero"])
-    with pytest.raises(ExperimentError, match="found '/dev/zero', allowed is a regular file"):
-        instance_events(placed)
 
 
 def test_a_real_sample_is_mapped() -> None:
@@ -213,7 +194,7 @@ def test_a_real_sample_is_mapped() -> None:
         pytest.skip("DILU_TRACE_DIR names no folder with traces")
     trace = Path(folder) / "azure_functions_2019"
     experiment = load_experiment(
-        "azure-functions", trace=trace, changes=["workload.trace.sample=sample10", "duration_s=null"]
+        "azure-functions", trace=trace, changes=["workload.trace.options.sample=sample10", "duration_s=null"]
     )
     deployment = resolve(experiment).deployment
     assert len(deployment.functions) == 10

@@ -23,7 +23,8 @@ def tenancies(draw: st.DrawFn, instance: int) -> Tenancy:
     """Draw an instance of one of three services on one to four of six GPUs."""
     gpus = draw(st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True))
     shards = tuple(Shard(gpu, draw(CENTS), draw(CENTS), draw(st.integers(0, 40 * GIB))) for gpu in gpus)
-    return Tenancy(instance, draw(st.sampled_from("abc")), draw(KINDS), shards)
+    types = draw(st.sampled_from([None, frozenset({"gpu"})]))
+    return Tenancy(instance, draw(st.sampled_from("abc")), draw(KINDS), shards, types)
 
 
 @given(data=st.data(), enters=st.lists(st.booleans(), max_size=30))
@@ -54,7 +55,8 @@ def test_the_columns_are_the_sums_of_who_is_here(data: st.DataObject, enters: li
     for service in "abc":
         assert books.hosts(service) == sorted({s.gpu for t, s in seats if t.service == service})
     assert books.demands == Counter(
-        Demand(t.shards[0].request, t.shards[0].memory_bytes, len(t.shards)) for t in here.values()
+        Demand(t.shards[0].request, t.shards[0].memory_bytes, len(t.shards), t.gpu_types)
+        for t in here.values()
     )
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from hand_made import cluster
+from hand_made import GIB, cluster
 
-from policies import PolicyError, Size
+from policies import Cluster, PolicyError, Size
+from policies.functions import MixedCluster
+from profiles import GpuType
 
 
 @pytest.mark.parametrize(("request_share", "limit"), [(0.0, 0.5), (0.6, 0.5), (0.5, 1.1), (-0.1, 0.5)])
@@ -26,5 +28,27 @@ def test_what_is_needed_is_the_request_unless_more_is_reserved() -> None:
 
 
 def test_a_cluster_counts_its_gpus() -> None:
-    """Three nodes of four are twelve."""
-    assert cluster(3, 4).gpus == 12
+    """Three nodes of four are twelve, and one kind of node."""
+    twelve = cluster(3, 4)
+    assert twelve.gpus == 12
+    assert twelve.groups == twelve.kinds == (twelve,)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ((), "groups: found none, allowed is at least one"),
+        ((Cluster(0, 4, GpuType("T4", GIB, 0)),), "groups: found 0 x 4 GPUs of T4, allowed is at least one"),
+        ((Cluster(1, 0, GpuType("T4", GIB, 0)),), "groups: found 1 x 0 GPUs of T4, allowed is at least one"),
+        (
+            (Cluster(1, 1, GpuType("T4", GIB, 0)), Cluster(1, 2, GpuType("T4", 2 * GIB, 0))),
+            "groups: found T4 with 1073741824 and with 2147483648 bytes, allowed is one memory a type",
+        ),
+    ],
+)
+def test_a_mixed_cluster_has_gpus_of_types_that_are_what_they_are(
+    groups: tuple[Cluster, ...], message: str
+) -> None:
+    """Groups without nodes or GPUs, and one type with two sizes of memory, are refused."""
+    with pytest.raises(PolicyError, match=message):
+        MixedCluster(groups)

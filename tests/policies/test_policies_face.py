@@ -14,6 +14,7 @@ def test_the_public_names_are_pinned() -> None:
         "Function",
         "Grant",
         "Launch",
+        "MixedCluster",
         "PlacementRequest",
         "PolicyError",
         "Poll",

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from policies import BatchRule, Grant, PolicyError, Scaling, Shard, Size, find_system, system_names
 from policies.horizontal import LazyScaling
 from policies.keep_alive import FixedKeepAlive
 from policies.placement import ComplementaryPlacement, InflessPlacement
+from policies.placement.fit import admits, whole_shards
 from policies.routing import DeadlineBatching, ImmediateBatching
 from policies.sharing import LAUNCH_TOKENS
 from policies.slots import FunctionView
@@ -106,6 +108,16 @@ def everything_on_gpu(*gpus: int, part: float = 1.0) -> Answer:
     return lambda r, c: tuple(Shard(gpu, r.request, r.limit, r.memory_bytes, part) for gpu in gpus)
 
 
+def first_room(mask: Callable[[Any, Any], Any]) -> Answer:
+    """Return a placement on the first GPUs of a mask, whichever nodes they stand in."""
+
+    def answer(request: Any, cluster: Any) -> Any:
+        gpus = np.flatnonzero(mask(request, cluster) & (cluster.residents == 0))[: request.gpus]
+        return whole_shards(request, gpus) if len(gpus) == request.gpus else None
+
+    return answer
+
+
 def scribbles(request: Any, cluster: Any) -> None:
     """Change the view."""
     cluster.request[0] += 0.1
@@ -132,6 +144,9 @@ class BrokenPlacement(Broken):
         "scribbles": scribbles,
         "moody": lambda r, c: everything_on_gpu(0)(r, c) if next(CALLS) % 2 else None,
         "needs four": lambda r, c: c.memory[3] and None,
+        "any slot": first_room(lambda r, c: r.memory_bytes <= c.memory_capacity[0]),
+        "any type": first_room(lambda r, c: c.memory + r.memory_bytes <= c.memory_capacity),
+        "any node": first_room(admits),
     }
     place = Broken.answer
 
@@ -309,6 +324,9 @@ BREACHES = [
     ),
     (BrokenPlacement("moody"), "of the same view"),
     (BrokenPlacement("needs four"), "raised IndexError"),
+    (BrokenPlacement("any slot"), "named an empty slot, in which there is no GPU"),
+    (BrokenPlacement("any type"), "took a GPU that is none of large"),
+    (BrokenPlacement("any node"), "put an instance that does not train on several nodes"),
     (BrokenHorizontal("few"), "wants 0 instances, allowed are integers from the minimum"),
     (BrokenHorizontal("half"), "wants 0.5 instances, allowed are integers from the minimum"),
     (BrokenHorizontal("no scaling"), "returned 3, no Scaling; it was shown StillFunction(live=0"),

@@ -3,7 +3,8 @@
 Dilu's large-scale simulation (ASPLOS 2025, section 5.5, figures 17 and 18) is driven by such events. They are
 kept as CSV with the columns `time_s,action,name,service,kind,gpus,request,limit,memory_gb`: memory is that of
 one GPU in units of 2**30 bytes, so that a 40 GB GPU holds 40. A `stop` row needs `time_s`, `action` and
-`name`; its other fields are empty, or repeat the start.
+`name`; its other fields are empty, or repeat the start. A further column `gpu_types`, which may be left out,
+holds the types of GPU that the instance may have, joined by `|`; empty: any.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ InstanceKind = Literal["inference", "llm", "training"]
 
 GIB = 2**30
 COLUMNS = ("time_s", "action", "name", "service", "kind", "gpus", "request", "limit", "memory_gb")
-_SIZE_COLUMNS = COLUMNS[3:]
+TYPES_COLUMN = "gpu_types"
+_SIZE_COLUMNS = (*COLUMNS[3:], TYPES_COLUMN)
+SEPARATOR = "|"
 _MOST_GPUS = 1_000_000
 _MOST_MEMORY_GB = 1_000_000  # of one GPU: far above any, and exact in bytes
 
@@ -51,6 +54,8 @@ class InstanceEvent:
         SM shares of one GPU, 0 < request <= limit <= 1.
     memory_bytes
         Memory on one GPU.
+    gpu_types
+        Types of GPU that the instance may have; `None`: any.
 
     Raises
     ------
@@ -67,6 +72,7 @@ class InstanceEvent:
     request: float
     limit: float
     memory_bytes: int
+    gpu_types: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.time_s) and self.time_s >= 0):
@@ -90,6 +96,8 @@ class InstanceEvent:
             )
         if self.memory_bytes < 0:
             raise TraceError(f"found {self.memory_bytes} bytes, allowed is from 0", field="memory_gb")
+        if self.gpu_types is not None:
+            _check_types(self.gpu_types)
 
 
 def read_instance_events(path: Path | str) -> list[InstanceEvent]:
@@ -103,10 +111,11 @@ def read_instance_events(path: Path | str) -> list[InstanceEvent]:
     """
     path = Path(path)
     table = Table(path, required=COLUMNS)
+    columns = [name for name in (*COLUMNS, TYPES_COLUMN) if name in table.columns]
     events: list[InstanceEvent] = []
     running: dict[str, InstanceEvent] = {}
     for line, row in table:
-        text = {column: row[table.columns[column]].strip() for column in COLUMNS}
+        text = {TYPES_COLUMN: ""} | {column: row[table.columns[column]].strip() for column in columns}
         try:
             event = _event(text, running)
         except TraceError as error:
@@ -129,17 +138,50 @@ def read_instance_events(path: Path | str) -> list[InstanceEvent]:
 
 
 def write_instance_events(path: Path | str, events: Iterable[InstanceEvent]) -> None:
-    """Write instance events as `read_instance_events` reads them, byte for byte the same on any machine."""
+    """Write instance events as `read_instance_events` reads them, byte for byte the same on any machine.
+
+    The column `gpu_types` is there if any instance may not have a GPU of any type.
+    """
+    events = list(events)
+    columns = COLUMNS if all(event.gpu_types is None for event in events) else (*COLUMNS, TYPES_COLUMN)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     for event in events:
         row: list[object] = [_shortest(event.time_s), event.action, event.name]
         if event.action == "start":
             sizes = (event.request, event.limit, event.memory_bytes / GIB)
             row += [event.service, event.kind, event.gpus, *map(_shortest, sizes)]
-        writer.writerow(row + [""] * (len(COLUMNS) - len(row)))
+            if event.gpu_types is not None:
+                row.append(SEPARATOR.join(sorted(event.gpu_types)))
+        writer.writerow(row + [""] * (len(columns) - len(row)))
     Path(path).write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def gpu_types(
+    text: str, *, field: str, path: Path | None = None, line: int | None = None
+) -> frozenset[str] | None:
+    """Read types of GPU joined by `|`; `None` where there are none, which allows any.
+
+    Raises
+    ------
+    TraceError
+        If a name is empty.
+    """
+    if not text:
+        return None
+    types = frozenset(name.strip() for name in text.split(SEPARATOR))
+    if "" in types:
+        message = f"found {shown(text)}, allowed are names joined by {SEPARATOR}"
+        raise TraceError(message, path=path, line=line, field=field)
+    return types
+
+
+def _check_types(types: frozenset[str]) -> None:
+    wrong = sorted(name for name in types if not name or name != name.strip() or SEPARATOR in name)
+    if wrong or not types:
+        found = shown(wrong[0]) if wrong else "none"
+        raise TraceError(f"found {found}, allowed are names without {SEPARATOR}", field=TYPES_COLUMN)
 
 
 def _event(text: dict[str, str], running: dict[str, InstanceEvent]) -> InstanceEvent:
@@ -163,6 +205,7 @@ def _start(text: dict[str, str], running: dict[str, InstanceEvent]) -> InstanceE
         request=_number(text, "request"),
         limit=_number(text, "limit"),
         memory_bytes=round(_memory_gb(text) * GIB),
+        gpu_types=gpu_types(text[TYPES_COLUMN], field=TYPES_COLUMN),
     )
     if event.name in running:
         raise TraceError(f"found a start of {shown(event.name)}, which runs already", field="name")
@@ -175,14 +218,16 @@ def _stop(text: dict[str, str], running: dict[str, InstanceEvent]) -> InstanceEv
     start = running[text["name"]]
     if any(text[column] for column in _SIZE_COLUMNS):
         repeated = _start(text | {"action": "start", "name": start.name}, running={})
-        for field in ("service", "kind", "gpus", "request", "limit", "memory_bytes"):
-            if getattr(repeated, field) != getattr(start, field):
-                raise TraceError(
-                    f"found {shown(getattr(repeated, field))}, allowed is nothing or what the start says "
-                    f"({shown(getattr(start, field))})",
-                    field=field,
-                )
+        for field in ("service", "kind", "gpus", "request", "limit", "memory_bytes", "gpu_types"):
+            found, said = getattr(repeated, field), getattr(start, field)
+            if found != said:
+                message = f"found {_shown(found)}, allowed is nothing or what the start says ({_shown(said)})"
+                raise TraceError(message, field=field)
     return replace(start, time_s=_number(text, "time_s"), action="stop")
+
+
+def _shown(value: object) -> str:
+    return shown(SEPARATOR.join(sorted(value)) if isinstance(value, frozenset) else value)
 
 
 def _number(text: dict[str, str], column: str) -> float:

@@ -160,3 +160,55 @@ def test_any_damage_to_an_event_file_is_read_or_refused(
         events, refusal = [], str(error)
     assert events or refusal.startswith(str(path))
     assert len(refusal.splitlines()) <= 1
+
+
+def test_types_of_gpu_are_a_column_of_their_own(tmp_path: Path) -> None:
+    """Joined by |, written only where an instance minds, and read back as they were."""
+    path = tmp_path / "e.csv"
+    bound = replace(EVENT, gpu_types=frozenset({"V100", "A10"}))
+    events = [EVENT, replace(bound, name="b"), replace(bound, time_s=1.0, name="b", action="stop")]
+    write_instance_events(path, events)
+    assert path.read_text(encoding="utf-8").splitlines() == [
+        f"{HEADER},gpu_types",
+        f"{START},",
+        START.replace("a,s", "b,s") + ",A10|V100",
+        "1,stop,b,,,,,,,",
+    ]
+    assert read_instance_events(path) == events
+    write_instance_events(path, [EVENT])
+    assert path.read_text(encoding="utf-8").splitlines()[0] == HEADER
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "0,start,a,s,inference,1,0.2,0.4,5,T4|",
+            r"line 2: gpu_types: found 'T4\|', allowed are names joined",
+        ),
+        ("0,start,a,s,inference,1,0.2,0.4,5,|", r"line 2: gpu_types: found '\|', allowed are names joined"),
+    ],
+)
+def test_a_type_of_gpu_has_a_name(tmp_path: Path, row: str, message: str) -> None:
+    """An empty name among the types is refused."""
+    path = tmp_path / "e.csv"
+    path.write_text(f"{HEADER},gpu_types\n{row}\n", encoding="utf-8")
+    with pytest.raises(TraceError, match=message):
+        read_instance_events(path)
+
+
+def test_a_stop_may_not_name_other_types(tmp_path: Path) -> None:
+    """What a stop repeats is what the start said; the message lists types in order."""
+    path = tmp_path / "e.csv"
+    path.write_text(f"{HEADER},gpu_types\n{START},B|A\n{START.replace('0,start', '1,stop')},A|B\n")
+    assert read_instance_events(path)[1].gpu_types == frozenset({"A", "B"})
+    path.write_text(f"{HEADER},gpu_types\n{START},B|A\n{START.replace('0,start', '1,stop')},C|A\n")
+    with pytest.raises(TraceError, match=r"gpu_types: found 'A\|C', allowed is nothing .* \('A\|B'\)"):
+        read_instance_events(path)
+
+
+@pytest.mark.parametrize("types", [frozenset(), frozenset({""}), frozenset({" a"}), frozenset({"a|b"})])
+def test_types_that_no_file_could_hold_are_refused(types: frozenset[str]) -> None:
+    """None at all, an empty name, one with a blank around it or a separator in it."""
+    with pytest.raises(TraceError, match="gpu_types: found "):
+        replace(EVENT, gpu_types=types)
