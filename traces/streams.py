@@ -25,3 +25,8 @@ def stream(seed: int, purpose: str, name: str = "") -> np.random.Generator:
     digest = blake2b(f"{purpose}\0{name}".encode(), digest_size=16).digest()
     words = [int.from_bytes(digest[start : start + 4], "little") for start in range(0, 16, 4)]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(seed), *words])))
+
+
+def lot(seed: int, purpose: str, name: str) -> float:
+    """Return the lot of one name in [0, 1): who is chosen does not depend on who else could be."""
+    return float(stream(seed, purpose, name).random())

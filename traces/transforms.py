@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from traces.columns import offsets_of
 from traces.errors import TraceError, shown
 from traces.parameters import nearest, number, positive, whole
-from traces.streams import stream
+from traces.streams import lot, stream
 from traces.trace import Trace
 
 _MOST_REQUESTS = 10**9  # 16 GB of columns
@@ -190,7 +190,7 @@ def thin(trace: Trace, fraction: float, *, seed: int) -> Trace:
     kept = [
         position
         for position, name in enumerate(trace.functions)
-        if stream(seed, "thin", name).random() < fraction
+        if lot(seed, "thin", name) < fraction
     ]
     return _of_functions(trace, kept, {"transform": "thin", "fraction": fraction, "seed": seed})
 

@@ -1,17 +1,30 @@
 from __future__ import annotations
 
+import csv
+import gzip
 import math
+import os
 from pathlib import Path
+from typing import Literal
+from unittest.mock import patch
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mutations import mutations, trace_or_refusal
+from scipy import stats
 
 from traces import Trace, TraceError, read_azure_functions
+from traces.readers import azure_functions_2019 as reader
+from traces.transforms import thin, top
 
 HEADER = ["HashOwner", "HashApp", "HashFunction", "Trigger", "480", "481", "482"]
 ROWS = [["o", "p1", "f1", "http", "2", "0", "1"], ["o", "p2", "f2", "timer", "0", "1", "0"]]
+IDS = ["HashOwner", "HashApp", "HashFunction", "Trigger"]
 
 
 def write(path: Path, rows: list[list[str]]) -> Path:
@@ -20,20 +33,47 @@ def write(path: Path, rows: list[list[str]]) -> Path:
     return path
 
 
+def write_day(folder: Path, day: int, counts: dict[str, dict[int, int]], trigger: str = "http") -> Path:
+    """Write the counts of a whole day of some functions, each of the application `p` and its name."""
+    rows = [
+        ["o", f"p{name}", name, trigger, *(str(of_name.get(minute, 0)) for minute in range(1, 1441))]
+        for name, of_name in counts.items()
+    ]
+    return write(
+        folder / f"invocations_per_function_md.anon.d{day:02d}.csv",
+        [[*IDS, *map(str, range(1, 1441))], *rows],
+    )
+
+
 def read(path: Path, **options: object) -> Trace:
     """Read with seed 1."""
     return read_azure_functions(path, seed=1, **options)  # type: ignore[arg-type]
 
 
+def same(one: Trace, other: Trace) -> bool:
+    """Whether two traces hold the same in all columns, provenance aside."""
+    return (
+        one.functions == other.functions
+        and one.duration_s == other.duration_s
+        and np.array_equal(one.offsets, other.offsets)
+        and np.array_equal(one.arrival_s, other.arrival_s)
+        and all(
+            np.array_equal(column, other.attributes[name], equal_nan=column.dtype.kind == "f")
+            for name, column in one.attributes.items()
+        )
+    )
+
+
 def test_counts_become_arrivals_of_their_minute(tmp_path: Path) -> None:
     """Time 0 is the first minute column; k invocations lie at (i + 0.5) / k of their minute."""
-    trace = read(write(tmp_path / "invocations.csv", [HEADER, *ROWS]))
+    trace = read(write(tmp_path / "invocations.csv", [HEADER, *ROWS]), missing="nan")
     assert trace.functions == ("f1", "f2")
     assert trace.duration_s == 180.0
     assert trace.arrivals("f1").tolist() == [15.0, 45.0, 150.0]
     assert trace.arrivals("f2").tolist() == [90.0]
     assert trace.attributes["trigger"].tolist() == ["http", "timer"]
     assert np.isnan(trace.attributes["execution_s"]).all()
+    assert np.isnan(trace.attributes["memory_bytes"]).all()
     assert trace.provenance["first_minute"] == 480
 
 
@@ -43,7 +83,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
     write(tmp_path / "x_invocations.csv", shuffled)
     write(tmp_path / "x_durations.csv", [["Average", "HashFunction"], ["250", "f2"], ["3", "other"]])
     write(tmp_path / "x_memory.csv", [["AverageAllocatedMb", "HashApp", "HashFunction"], ["2.5", "p1", "f1"]])
-    trace = read(tmp_path)
+    trace = read(tmp_path, missing="nan")
     assert trace.arrivals("f1").tolist() == [15.0, 45.0, 150.0]
     assert trace.attributes["trigger"].tolist() == ["http", "timer"]
     assert trace.attributes["execution_s"].tolist() == pytest.approx([math.nan, 0.25], nan_ok=True)
@@ -61,7 +101,7 @@ def test_the_publisher_s_files_are_joined(tmp_path: Path) -> None:
         tmp_path / "app_memory_percentiles.anon.d01.csv",
         [["HashOwner", "HashApp", "AverageAllocatedMb"], ["o", "p2", "170"]],
     )
-    trace = read(invocations)
+    trace = read(invocations, missing="nan")
     assert trace.attributes["execution_s"].tolist() == [1.5, 0.0]
     assert trace.attributes["memory_bytes"].tolist() == pytest.approx([math.nan, 170 * 2**20], nan_ok=True)
     assert [file["name"] for file in trace.provenance["files"]] == [  # type: ignore[attr-defined]
@@ -116,7 +156,7 @@ def test_a_count_that_is_no_whole_number_is_refused(tmp_path: Path, found: str) 
     """The fault is named with file, line and minute, and shown."""
     rows = [HEADER, ROWS[0], [*ROWS[1][:5], found, "0"]]
     with pytest.raises(
-        TraceError, match=r"invocations.csv: line 3: minute 481: found '.*, allowed are whole"
+        TraceError, match=r"invocations.csv: line 3: 481: found '.*, allowed is a whole number"
     ):
         read(write(tmp_path / "invocations.csv", rows))
 
@@ -128,6 +168,8 @@ def test_a_count_that_is_no_whole_number_is_refused(tmp_path: Path, found: str) 
         ([HEADER, ROWS[0], ROWS[1], ROWS[0]], "line 4: HashFunction: found 'f1' again, first on line 2"),
         ([HEADER, ["o", "p", "", *ROWS[0][3:]]], "line 2: HashFunction: found an empty id"),
         ([HEADER], "holds a header and no function"),
+        ([[*HEADER[:4], "9" * 5000], [*ROWS[0][:4], "1"]], "line 1: holds no minute column"),
+        ([[*HEADER[:4], "07"], [*ROWS[0][:4], "1"]], "line 1: found minute column 07"),
         ([HEADER[:4], ROWS[0][:4]], "line 1: holds no minute column"),
         ([HEADER[:3] + HEADER[4:], ROWS[0][1:]], "line 1: Trigger: the column is missing"),
         (
@@ -148,7 +190,11 @@ def test_a_broken_invocation_file_is_refused(tmp_path: Path, rows: list[list[str
     [
         ([["HashFunction", "Average"], ["f1", "-5"]], "line 2: Average: found '-5'"),
         ([["HashFunction", "Average"], ["f1", "nan"]], "line 2: Average: found 'nan'"),
-        ([["HashFunction", "Average"], ["f1", "1"], ["f1", "2"]], "line 3: HashFunction: found 'f1' twice"),
+        (
+            [["HashFunction", "Average"], ["f1", "1"], ["f1", "2"]],
+            "line 3: HashFunction: found 'f1' twice and no column Count to average by",
+        ),
+        ([["HashFunction", "Average", "Count"], ["f1", "1", "-1"]], "line 2: Count: found '-1'"),
         ([["HashApp", "Average"], ["p1", "1"]], "line 1: HashFunction: the column is missing"),
         ([["HashFunction", "Mean"], ["f1", "1"]], "line 1: Average: the column is missing"),
     ],
@@ -163,33 +209,349 @@ def test_a_broken_duration_file_is_refused(tmp_path: Path, rows: list[list[str]]
 
 def test_a_path_without_a_trace_is_refused(tmp_path: Path) -> None:
     """A directory without invocation files, a missing file and an unknown spread are bad input."""
+    (tmp_path / "invocations.csv").mkdir()
     with pytest.raises(TraceError, match="holds no file named"):
         read(tmp_path)
+    (tmp_path / "invocations.csv").rmdir()
     with pytest.raises(TraceError, match="cannot be read"):
         read(tmp_path / "none.csv")
     with pytest.raises(TraceError, match="spread: found 'gamma', allowed are even, poisson"):
         read(write(tmp_path / "invocations.csv", [HEADER, *ROWS]), spread="gamma")
 
 
-@given(data=st.data())
-def test_any_damage_to_the_bytes_is_read_or_refused_by_the_package(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+def test_what_is_no_file_in_a_folder_is_passed_over(tmp_path: Path) -> None:
+    """A pipe that bears the name of a trace, or of its companions, is not waited for."""
+    write(tmp_path / "b_invocations.csv", [HEADER, *ROWS])
+    for name in ("a_invocations.csv", "b_durations.csv", "b_memory.csv"):
+        os.mkfifo(tmp_path / name)
+    assert read(tmp_path).functions == ("f1", "f2")
+    with pytest.raises(TraceError, match="is not a regular file"):
+        read(tmp_path / "a_invocations.csv")
+
+
+@pytest.mark.parametrize("suffix", [".csv.gz", ".csv.zst", ".parquet"])
+def test_packed_and_columnar_files_give_the_same_trace(tmp_path: Path, suffix: str) -> None:
+    """The three files of a folder are found and read, whichever way each is stored."""
+    plain, stored = tmp_path / "plain", tmp_path / "stored"
+    plain.mkdir()
+    stored.mkdir()
+    write(plain / "x_invocations.csv", [HEADER, *ROWS])
+    write(plain / "x_durations.csv", [["HashFunction", "Average", "Count"], ["f2", "250", "4"]])
+    write(plain / "x_memory.csv", [["HashApp", "AverageAllocatedMb"], ["p1", "2.5"]])
+    for file in plain.iterdir():
+        target = stored / file.name.replace(".csv", suffix)
+        if suffix == ".parquet":
+            pq.write_table(pacsv.read_csv(file), target)
+        elif suffix == ".csv.gz":
+            target.write_bytes(gzip.compress(file.read_bytes()))
+        else:
+            target.write_bytes(pa.compress(file.read_bytes(), "zstd", asbytes=True))
+    assert same(read(stored), read(plain))
+    assert len(read(stored).provenance["files"]) == 3  # type: ignore[arg-type]
+    (stored / f"x_memory{suffix}").unlink()
+    (stored / "x_memory.csv").write_bytes((plain / "x_memory.csv").read_bytes())
+    assert same(read(stored), read(plain))
+
+
+def test_progress_is_that_of_all_files(tmp_path: Path) -> None:
+    """It rises, over invocations, durations and memory, to the bytes of all three."""
+    write(tmp_path / "invocations.csv", [HEADER, *ROWS])
+    write(tmp_path / "durations.csv", [["HashFunction", "Average"], ["f2", "250"]])
+    pq.write_table(pa.table({"HashApp": ["p1"], "AverageAllocatedMb": [2.5]}), tmp_path / "memory.parquet")
+    told: list[tuple[int, int]] = []
+    read(tmp_path, progress=lambda done, of: told.append((done, of)))
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert {of for _, of in told} == {size}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1][0] == size
+    assert any(0 < done < size for done, _ in told)
+
+
+@given(
+    counts=st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=3),
+    spread=st.sampled_from(["even", "poisson"]),
+    at_once=st.integers(1, 30),
+)
+def test_how_many_arrivals_are_laid_at_once_changes_none(
+    tmp_path_factory: pytest.TempPathFactory, counts: list[list[int]], spread: str, at_once: int
 ) -> None:
-    """A file with bytes changed, cut or inserted never escapes as anything but a one-line TraceError."""
-    path = write(tmp_path_factory.mktemp("azure") / "invocations.csv", [HEADER, *ROWS])
-    content = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 3))):
-        start = data.draw(st.integers(0, len(content)))
-        length = data.draw(st.integers(0, 8))
-        content[start : start + length] = data.draw(st.binary(max_size=4))
-    path.write_bytes(bytes(content))
-    try:
-        trace, refusal = read(path), ""
-    except TraceError as error:
-        trace, refusal = None, str(error)
-    assert trace is None or trace.functions
-    assert trace is not None or refusal.startswith(str(path))
-    assert len(refusal.splitlines()) <= 1
+    """The bound on memory is not seen in the result."""
+    rows = [["o", "p", f"f{i}", "http", *map(str, row)] for i, row in enumerate(counts)]
+    path = write(tmp_path_factory.mktemp("azure") / "invocations.csv", [HEADER, *rows])
+    whole = read(path, spread=spread)
+    with patch.object(reader, "_LAID_AT_ONCE", at_once):
+        assert same(read(path, spread=spread), whole)
+
+
+@given(
+    counts=st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=9),
+    spread=st.sampled_from(["even", "poisson"]),
+    fraction=st.none() | st.floats(0.01, 1.0),
+    k=st.none() | st.integers(1, 10),
+)
+def test_choosing_functions_first_is_choosing_them_later(
+    tmp_path_factory: pytest.TempPathFactory,
+    counts: list[list[int]],
+    spread: str,
+    fraction: float | None,
+    k: int | None,
+) -> None:
+    """`thin` and `top` keep what the transforms keep of the whole trace, and say the same of it."""
+    rows = [["o", "p", f"f{i}", "http", *map(str, row)] for i, row in enumerate(counts)]
+    path = write(tmp_path_factory.mktemp("azure") / "invocations.csv", [HEADER, *rows])
+    later = read(path, spread=spread)
+    spreading = list(later.transforms)
+    if fraction is not None:
+        later = thin(later, fraction, seed=1)
+    if k is not None:
+        later = top(later, k)
+    first = read(path, spread=spread, thin=fraction, top=k)
+    assert same(first, later)
+    assert list(first.transforms) == [*later.transforms[1:], *spreading]
+
+
+def test_of_equally_invoked_functions_the_first_stay(tmp_path: Path) -> None:
+    """Also among so many that a sort would not keep their order by chance."""
+    rows = [["o", "p", f"f{i}", "http", "0", str(i % 2), "0"] for i in range(200)]
+    trace = read(write(tmp_path / "invocations.csv", [HEADER, *rows]), top=30)
+    assert trace.functions == tuple(f"f{i}" for i in range(1, 60, 2))
+
+
+def test_more_invocations_than_fit_are_refused(tmp_path: Path) -> None:
+    """The way out is named, and it works."""
+    rows = [HEADER, ["o", "p", "f1", "http", "0", "0", "7"], ["o", "p", "f2", "http", *["999999999"] * 3]]
+    path = write(tmp_path / "invocations.csv", rows)
+    with pytest.raises(TraceError, match=r"csv: holds 3000000004 invocations, .*; choose by top or thin"):
+        read(path)
+    seed = next(
+        seed for seed in range(99) if read_azure_functions(path, thin=0.3, seed=seed).functions == ("f1",)
+    )
+    assert len(read_azure_functions(path, thin=0.3, seed=seed)) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top": 0}, "top: found 0, allowed are integers from 1"),
+        ({"top": True}, "top: found True"),
+        ({"thin": 0.0}, "thin: found 0.0, allowed is a number above 0"),
+        ({"thin": math.nan}, "thin: found nan"),
+        ({"days": 0}, "days: found 0"),
+        ({"missing": "drop"}, "missing: found 'drop', allowed are fit, nan"),
+        ({"seed": -1}, "seed: found -1"),
+    ],
+)
+def test_a_parameter_out_of_range_is_refused(
+    tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    """Whatever the file is."""
+    path = write(tmp_path / "invocations.csv", [HEADER, *ROWS])
+    with pytest.raises(TraceError, match=f"^{message}"):
+        read_azure_functions(path, **options)  # type: ignore[arg-type]
+
+
+def test_what_is_missing_is_drawn_from_the_published_fits(tmp_path: Path) -> None:
+    """Execution times by function and memory by application follow the paper's distributions."""
+    rows = [["o", f"p{i // 2}", f"f{i}", "http", "1", "0", "0"] for i in range(4000)]
+    trace = read(write(tmp_path / "invocations.csv", [HEADER, *rows]))
+    log_s = np.log(trace.attributes["execution_s"])
+    assert stats.kstest(log_s, stats.norm(-0.38, 2.36).cdf).pvalue > 0.01
+    memory_mb = trace.attributes["memory_bytes"] / 2**20
+    assert np.array_equal(memory_mb[::2], memory_mb[1::2])
+    burr = stats.burr12(c=11.652, d=0.221, scale=107.083)
+    assert stats.kstest(memory_mb[::2], lambda mb: burr.cdf(mb) / burr.cdf(1536)).pvalue > 0.01
+    assert memory_mb.max() <= 1536
+    assert trace.provenance["missing"] == {
+        "rule": "fit",
+        "execution_s": 4000,
+        "memory_bytes": 4000,
+        "days_without_durations": 1,
+        "days_without_memory": 1,
+    }
+
+
+def test_a_draw_depends_on_seed_and_name_alone(tmp_path: Path) -> None:
+    """What a function lacks is the same beside others, other under another seed; what it has stays."""
+    both = write(tmp_path / "both_invocations.csv", [HEADER, *ROWS])
+    alone = write(tmp_path / "alone_invocations.csv", [HEADER, ROWS[1]])
+    write(tmp_path / "both_durations.csv", [["HashFunction", "Average"], ["f1", "250"]])
+    write(tmp_path / "both_memory.csv", [["HashApp", "AverageAllocatedMb"], ["p1", "2"]])
+    values = {
+        (name, seed): [trace.attributes[name].tolist() for trace in traces]
+        for seed in (1, 2)
+        for traces in [[read_azure_functions(path, seed=seed) for path in (both, alone)]]
+        for name in ("execution_s", "memory_bytes")
+    }
+    for (name, _), (of_both, of_alone) in values.items():
+        assert of_both[0] == {"execution_s": 0.25, "memory_bytes": 2.0**21}[name]
+        assert of_both[1] == of_alone[0]
+    for name in ("execution_s", "memory_bytes"):
+        assert values[name, 1][1] != values[name, 2][1]
+    assert read(both).provenance["missing"] == {
+        "rule": "fit",
+        "execution_s": 1,
+        "memory_bytes": 1,
+        "days_without_durations": 0,
+        "days_without_memory": 0,
+    }
+
+
+def test_functions_of_no_application_draw_their_own_memory(tmp_path: Path) -> None:
+    """An application that is not named is not one that they share."""
+    rows = [["o", "", "f1", "http", "1", "0", "0"], ["o", "", "f2", "http", "1", "0", "0"]]
+    memory_bytes = read(write(tmp_path / "invocations.csv", [HEADER, *rows])).attributes["memory_bytes"]
+    assert memory_bytes[0] != memory_bytes[1]
+
+
+def test_rows_of_one_function_or_application_are_averaged(tmp_path: Path) -> None:
+    """The publisher's files repeat some; rows weigh by the column that is made for it."""
+    path = write(tmp_path / "invocations.csv", [HEADER, *ROWS])
+    write(
+        tmp_path / "durations.csv",
+        [["HashFunction", "Average", "Count"], ["f1", "100", "1"], ["f2", "7", "0"], ["f1", "400", "2"]],
+    )
+    write(
+        tmp_path / "memory.csv",
+        [
+            ["HashApp", "SampleCount", "AverageAllocatedMb"],
+            ["p2", "0", "5"],
+            ["p2", "0", "9"],
+            ["p1", "1", "3"],
+        ],
+    )
+    trace = read(path)
+    assert trace.attributes["execution_s"].tolist() == pytest.approx([0.3, 0.007], rel=1e-12)
+    assert trace.attributes["memory_bytes"].tolist() == [3 * 2**20, 5 * 2**20]
+    assert trace.provenance["averaged_rows"] == {"durations": 1, "memory": 1}
+
+
+def test_days_follow_each_other(tmp_path: Path) -> None:
+    """A function that a day lacks has no invocations in it; minutes count on."""
+    write_day(tmp_path, 12, {"f1": {1: 1, 1440: 2}, "f2": {2: 1}}, trigger="others")
+    write_day(tmp_path, 13, {"f3": {1: 1}, "f1": {2: 1}}, trigger="event")
+    write_day(tmp_path, 14, {"f2": {1440: 1}}, trigger="http")
+    write(tmp_path / "a_invocations.csv", [HEADER, *ROWS])
+    trace = read(tmp_path, days=3)
+    assert trace.duration_s == 3 * 86_400
+    assert trace.functions == ("f1", "f2", "f3")
+    assert trace.arrivals("f1").tolist() == [30.0, 86_355.0, 86_385.0, 86_490.0]
+    assert trace.arrivals("f2").tolist() == [90.0, 3 * 86_400 - 30.0]
+    assert trace.arrivals("f3").tolist() == [86_430.0]
+    assert trace.attributes["trigger"].tolist() == ["event", "http", "event"]
+    assert trace.provenance["chosen_by"] == "first day of the directory"
+    assert trace.provenance["minutes"] == 4320
+    assert [file["name"][-7:-4] for file in trace.provenance["files"]] == ["d12", "d13", "d14"]  # type: ignore[attr-defined]
+    from_d13 = read(tmp_path, sample="d13", days=2)
+    assert from_d13.functions == ("f3", "f1", "f2")
+    assert from_d13.arrivals("f2").tolist() == [2 * 86_400 - 30.0]
+
+
+def test_averages_over_days_weigh_by_what_they_are_of(tmp_path: Path) -> None:
+    """Memory that was not published of a day is that of the others; if there is none, it is missing."""
+    write_day(tmp_path, 12, {"f1": {1: 1}, "f2": {2: 1}})
+    write_day(tmp_path, 13, {"f1": {1: 1}, "f3": {1: 1}})
+    for day, average, count in ((12, "100", "1"), (13, "400", "2")):
+        write(
+            tmp_path / f"function_durations_percentiles.anon.d{day}.csv",
+            [["HashFunction", "Average", "Count"], ["f1", average, count]],
+        )
+    write(tmp_path / "app_memory_percentiles.anon.d12.csv", [["HashApp", "AverageAllocatedMb"], ["pf1", "2"]])
+    trace = read(tmp_path, days=2, missing="nan")
+    assert trace.attributes["execution_s"].tolist() == pytest.approx([0.3, math.nan, math.nan], nan_ok=True)
+    assert trace.attributes["memory_bytes"].tolist() == pytest.approx(
+        [2.0**21, math.nan, math.nan], nan_ok=True
+    )
+    assert trace.provenance["averaged_rows"] == {"durations": 0, "memory": 0}
+    assert trace.provenance["missing"] == {
+        "rule": "nan",
+        "execution_s": 2,
+        "memory_bytes": 2,
+        "days_without_durations": 0,
+        "days_without_memory": 1,
+    }
+
+
+@pytest.mark.parametrize("spread", ["even", "poisson"])
+def test_days_are_those_read_one_by_one(tmp_path: Path, spread: Literal["even", "poisson"]) -> None:
+    """Counts of each minute are those of the files, in their order."""
+    rng = np.random.default_rng(0)
+    tables = rng.poisson(0.2, (2, 3, 1440))
+    for day, table in enumerate(tables, start=1):
+        write_day(
+            tmp_path, day, {f"f{i}": dict(enumerate(row.tolist(), start=1)) for i, row in enumerate(table)}
+        )
+    both = read(tmp_path, days=2, spread=spread)
+    assert np.array_equal((both.rates(60.0) * 60).round(), np.concatenate(tables, axis=1))
+    if spread == "even":
+        one = read(tmp_path, sample="d01")
+        assert np.array_equal(both.window(0, 86_400).arrival_s, one.arrival_s)
+
+
+def test_days_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    """A missing day, a name without a day, and a day that lacks minutes are named."""
+    first = write_day(tmp_path, 13, {"f1": {1: 1}})
+    with pytest.raises(TraceError, match=r"days: found 2, but there is no .*d14.csv"):
+        read(first, days=2)
+    write(tmp_path / "invocations_per_function_md.anon.d14.csv", [[*IDS, "1"], ["o", "p", "f1", "http", "1"]])
+    with pytest.raises(TraceError, match=r"d14.csv: days: found minutes 1 to 1, allowed .* 1 to 1440"):
+        read(first, days=2)
+    with pytest.raises(
+        TraceError, match=r"x_invocations.csv: days: found 2, but the name of the file has no day"
+    ):
+        read(write(tmp_path / "x_invocations.csv", [HEADER, *ROWS]), days=2)
+
+
+COMPANIONS = {
+    "durations": [["HashFunction", "Average", "Count"], ["f1", "1500", "3"], ["f2", "20", "1"]],
+    "memory": [["HashApp", "AverageAllocatedMb"], ["p1", "170.5"], ["p2", "20"]],
+}
+
+
+def parsed(content: bytes) -> list[dict[str, str]]:
+    """Return the rows of a table, by name of column, as a short program would read them."""
+    lines = content.decode("utf-8-sig").replace("\r\n", "\n").rstrip("\n").split("\n")
+    rows = [next(csv.reader([line], strict=True)) for line in lines]
+    names = [name.strip() for name in rows[0]]
+    return [dict(zip(names, row, strict=True)) for row in rows[1:]]
+
+
+@given(data=st.data(), kind=st.sampled_from(["invocations", *COMPANIONS]))
+def test_a_damaged_file_is_refused_by_name_or_read_for_what_it_says(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, kind: str
+) -> None:
+    """After any mutation there is one error of that file, or what an independent parser finds."""
+    folder = tmp_path_factory.mktemp("azure")
+    for name, rows in {"invocations": [HEADER, *ROWS], **COMPANIONS}.items():
+        write(folder / f"{name}.csv", rows)
+    path = folder / f"{kind}.csv"
+    content = data.draw(mutations(path.read_bytes()))
+    trace = trace_or_refusal(lambda _: read(folder / "invocations.csv", missing="nan"), path, content)
+    if trace is None:
+        return
+    rows = parsed(content)
+    if kind == "invocations":
+        assert list(trace.functions) == [row["HashFunction"] for row in rows]
+        assert trace.attributes["trigger"].tolist() == [row["Trigger"] for row in rows]
+        minutes = sorted(int(name) for name in rows[0] if name.isdigit())
+        assert trace.provenance["first_minute"] == minutes[0]
+        assert (trace.rates(60.0) * 60).round().tolist() == [
+            [int(row[str(minute)]) for minute in minutes] for row in rows
+        ]
+    elif kind == "durations":
+        for name, found_s in zip(trace.functions, trace.attributes["execution_s"].tolist(), strict=True):
+            mine = [row for row in rows if row["HashFunction"] == name]
+            weights = [float(row.get("Count", 1)) for row in mine]
+            total = sum(float(row["Average"]) * weight for row, weight in zip(mine, weights, strict=True))
+            mean_ms = (
+                total / sum(weights) if sum(weights) else float(mine[0]["Average"]) if mine else math.nan
+            )
+            assert found_s == pytest.approx(mean_ms / 1000, nan_ok=True)
+    else:
+        key = "HashFunction" if rows and "HashFunction" in rows[0] else "HashApp"
+        of_key = {row[key]: float(row["AverageAllocatedMb"]) * 2**20 for row in rows}
+        assert trace.attributes["memory_bytes"].tolist() == pytest.approx(
+            [of_key.get(app, math.nan) for app in ("p1", "p2")], nan_ok=True
+        )
 
 
 @pytest.mark.parametrize(
@@ -232,6 +594,14 @@ def test_the_real_sample_of_500_has_its_known_shape(trace_dir: Path) -> None:
     assert not np.isnan(execution_s).any()
     assert (execution_s == 0).sum() == 13
     assert np.log(execution_s[execution_s > 0]).mean() == pytest.approx(-0.593, abs=0.001)
+    assert trace.provenance["missing"] == {
+        "rule": "fit",
+        "execution_s": 0,
+        "memory_bytes": 0,
+        "days_without_durations": 0,
+        "days_without_memory": 0,
+    }
+    assert trace.provenance["averaged_rows"] == {"durations": 0, "memory": 0}
     memory_mb = trace.attributes["memory_bytes"] / 2**20
     assert (memory_mb.min(), np.median(memory_mb), memory_mb.max()) == pytest.approx(
         (1.641, 57.5, 405.0), abs=1e-3
