@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.functions import Choice, Function, Kind, Size
-from policies.sharing import Sharing
 from profiles import Measure
+from profiles.sharing import Sharing
 
 # ------------------------------------------------------------------------------------------------ sizing
 

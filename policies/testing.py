@@ -17,7 +17,6 @@ from policies.cycles import CYCLE_BASELINES
 from policies.demands import decision, demand, demand_bools, is_count
 from policies.functions import Cluster, Function, MixedCluster, PolicyError, Size
 from policies.option_checks import check_options
-from policies.sharing import Sharing
 from policies.slots import EMPTY_SLOT, Grant, PlacementRequest, ResidentView, Scaling, Shard
 from policies.still_views import (
     GIB,
@@ -29,6 +28,7 @@ from policies.still_views import (
     still_gpus,
 )
 from profiles import GpuType, load_catalog
+from profiles.sharing import Sharing
 
 MEMBERS = {
     "sizing": ("size", "reserve"),

@@ -15,9 +15,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from policies.sharing import LAUNCH_TOKENS, MPS_CAPS, UNMANAGED, PrioritySharing, Sharing, TimeSharing
 from profiles import load_catalog
-from sim.contention import contention
+from profiles.contention import contention
+from profiles.sharing import LAUNCH_TOKENS, MPS_CAPS, UNMANAGED, PrioritySharing, Sharing, TimeSharing
 
 mpl.use("Agg")
 MODEL = load_catalog().model("roberta-large")

@@ -1,6 +1,6 @@
 """A shared GPU: its residents, who of them is active, and what that means for each.
 
-What residents mean for each other is the law of contention (`sim.contention`).
+What residents mean for each other is the law of contention (`profiles.contention`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Protocol
 
 from policies import Grant
 from policies.cycles import CycleMeter
-from policies.sharing import Sharing, TimeSharing
 from profiles import InterferenceModel
-from sim.contention import contention
+from profiles.contention import contention
+from profiles.sharing import Sharing, TimeSharing
 
 INF = float("inf")
 Agenda = list[tuple[float, int]]

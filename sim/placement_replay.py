@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from policies import Cluster, Launch, PlacementRequest, PolicyError, Size, System
 from policies.books import ClusterBooks, Tenancy
 from policies.functions import MixedCluster
-from policies.sharing import UNMANAGED
+from profiles.sharing import UNMANAGED
 from recording import TableSink
 from sim.gpu import Gpu
 from sim.occupancy import Occupancy

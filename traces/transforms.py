@@ -187,11 +187,7 @@ def thin(trace: Trace, fraction: float, *, seed: int) -> Trace:
     """
     fraction = number(fraction, "fraction", lambda value: 0 < value <= 1, "a number above 0 and up to 1")
     seed = whole(seed, "seed", 0)
-    kept = [
-        position
-        for position, name in enumerate(trace.functions)
-        if lot(seed, "thin", name) < fraction
-    ]
+    kept = [position for position, name in enumerate(trace.functions) if lot(seed, "thin", name) < fraction]
     return _of_functions(trace, kept, {"transform": "thin", "fraction": fraction, "seed": seed})
 
 

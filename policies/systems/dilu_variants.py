@@ -8,11 +8,11 @@ from collections.abc import Callable
 from policies.horizontal import LazyScaling
 from policies.placement import ComplementaryPlacement
 from policies.routing import AdaptiveBatching
-from policies.sharing import LAUNCH_TOKENS
 from policies.sizing import DiluSizing
 from policies.start_up import PolledStartUp
 from policies.systems.bundle import System
 from policies.vertical import Rckm, RckmReference, StaticQuota
+from profiles.sharing import LAUNCH_TOKENS
 
 
 def dilu() -> System:

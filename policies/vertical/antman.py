@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from policies.cycles import CycleBaseline
 from policies.functions import PolicyError
-from policies.sharing import LAUNCH_TOKENS, Sharing
 from policies.slots import ALWAYS_CALM, NEVER_CALM, GpuView, Grant, ResidentView
+from profiles.sharing import LAUNCH_TOKENS, Sharing
 
 FULL = 100
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from policies.cycles import CycleBaseline
 from policies.functions import PolicyError
-from policies.sharing import Sharing, TimeSharing
 from policies.slots import ALWAYS_CALM, GpuView, Grant, ResidentView
+from profiles.sharing import Sharing, TimeSharing
 
 ROWS = TimeSharing(width="limit", weights="request", caps="all")
 """Everybody is held to a quota of time on the SMs of its row."""

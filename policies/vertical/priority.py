@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policies.functions import PolicyError
-from policies.sharing import PrioritySharing
 from policies.vertical.static import LimitForLife
+from profiles.sharing import PrioritySharing
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ from math import nextafter
 from typing import Literal, NamedTuple
 
 from policies.cycles import CycleBaseline
-from policies.sharing import LAUNCH_TOKENS, Sharing
 from policies.slots import ALWAYS_CALM, NEVER_CALM, GpuView, Grant, ResidentView
+from profiles.sharing import LAUNCH_TOKENS, Sharing
 
 INF = float("inf")
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policies.cycles import CycleBaseline
-from policies.sharing import LAUNCH_TOKENS, Sharing
 from policies.slots import GpuView, Grant, ResidentView
+from profiles.sharing import LAUNCH_TOKENS, Sharing
 
 INF = float("inf")
 

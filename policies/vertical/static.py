@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from policies.cycles import CycleBaseline
-from policies.sharing import MPS_CAPS, Sharing
 from policies.slots import ALWAYS_CALM, GpuView, Grant, ResidentView
+from profiles.sharing import MPS_CAPS, Sharing
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 from policies.cycles import CycleBaseline
 from policies.functions import PolicyError
-from policies.sharing import LAUNCH_TOKENS, Sharing
 from policies.slots import ALWAYS_CALM, NEVER_CALM, GpuView, Grant, ResidentView
+from profiles.sharing import LAUNCH_TOKENS, Sharing
 
 SLOW_START: Literal["slow start"] = "slow start"
 AVOIDANCE: Literal["congestion avoidance"] = "congestion avoidance"

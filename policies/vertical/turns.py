@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policies.functions import PolicyError
-from policies.sharing import TimeSharing
 from policies.slots import ResidentView
 from policies.vertical.static import LimitForLife
+from profiles.sharing import TimeSharing
 
 
 @dataclass(frozen=True, slots=True)

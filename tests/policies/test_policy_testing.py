@@ -15,13 +15,13 @@ from policies.keep_alive import FixedKeepAlive
 from policies.placement import ComplementaryPlacement, InflessPlacement
 from policies.placement.fit import admits, whole_shards
 from policies.routing import DeadlineBatching, ImmediateBatching
-from policies.sharing import LAUNCH_TOKENS
 from policies.slots import FunctionView
 from policies.start_up import FixedStartUp
 from policies.still_views import StillFunction
 from policies.systems import SLOTS
 from policies.testing import check_policy
 from policies.vertical.rckm import Rckm
+from profiles.sharing import LAUNCH_TOKENS
 
 FILLED = [
     pytest.param(slot, getattr(find_system(name), slot), id=f"{name}-{slot}")

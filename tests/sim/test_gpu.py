@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from policies.cycles import CycleMeter
-from policies.sharing import LAUNCH_TOKENS, TimeSharing
+from profiles.sharing import LAUNCH_TOKENS, TimeSharing
 from sim.gpu import Agenda, Gpu, Resident
 
 

@@ -13,7 +13,7 @@ from simulated import NO_ARRIVALS, model, plain_system, run, serves, trains
 
 from policies import Function, Size, System, find_system
 from policies.start_up import FixedStartUp
-from sim.contention import contention
+from profiles.contention import contention
 from sim.gpu import Gpu
 from sim.vertical import VerticalLoop
 

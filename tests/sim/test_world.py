@@ -14,9 +14,9 @@ from policies import PolicyError, Size, find_system, system_names
 from policies.horizontal import ResidualRateScaling
 from policies.keep_alive import FixedKeepAlive
 from policies.placement import ExclusivePlacement
-from policies.sharing import UNMANAGED
 from policies.start_up import FixedStartUp
 from policies.vertical import StaticQuota
+from profiles.sharing import UNMANAGED
 
 
 def completed(ran: Ran, function: int = 0) -> int:

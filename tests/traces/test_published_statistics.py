@@ -69,7 +69,7 @@ def test_functions_of_sample500_vary_as_published(trace_dir: Path) -> None:
     ],
 )
 def test_series_have_their_rates(trace_dir: Path, path: str, values: int, mean: float, most: float) -> None:
-    """A value lasts a step; tenths need steps of 1,000 s at a tenth of the rate to show, integers a second."""
+    """A value lasts a step; tenths show in steps of 1,000 s at a tenth of the rate, integers in a second."""
     step_s, scale = (1_000, 0.1) if path.startswith("infless") else (1, 1.0)
     trace = read_trace(trace_dir / path, options={"step_s": step_s, "scale": scale})
     assert trace.duration_s == values * step_s

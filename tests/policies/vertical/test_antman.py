@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import PolicyError
-from policies.sharing import LAUNCH_TOKENS
 from policies.still_views import StillGpu, StillResident
 from policies.testing import check_policy
 from policies.vertical import AntmanDutyCycle
 from policies.vertical.antman import DutyMemory
+from profiles.sharing import LAUNCH_TOKENS
 
 ANTMAN = AntmanDutyCycle()
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import PolicyError
-from policies.sharing import TimeSharing
 from policies.still_views import StillGpu, StillResident
 from policies.testing import check_policy
 from policies.vertical import RowQuotas
+from profiles.sharing import TimeSharing
 
 ROWS = RowQuotas()
 

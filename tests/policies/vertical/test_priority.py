@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from policies import PolicyError
-from policies.sharing import PrioritySharing
 from policies.still_views import StillGpu, StillResident
 from policies.testing import check_policy
 from policies.vertical import OrionInterleaving, PerfectSharing, ReefPreemption
+from profiles.sharing import PrioritySharing
 
 Priority = ReefPreemption | OrionInterleaving | PerfectSharing
 POLICIES: tuple[Priority, ...] = (ReefPreemption(), OrionInterleaving(), PerfectSharing())

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from policies.sharing import MPS_CAPS
 from policies.still_views import StillGpu, StillResident
 from policies.vertical import StaticQuota
+from profiles.sharing import MPS_CAPS
 
 
 def test_an_instance_keeps_its_limit() -> None:

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import PolicyError
-from policies.sharing import LAUNCH_TOKENS
 from policies.slots import Grant
 from policies.still_views import StillGpu, StillResident
 from policies.testing import check_policy
 from policies.vertical import TgsRates
 from policies.vertical.tgs import AVOIDANCE, SLOW_START, RateControl
+from profiles.sharing import LAUNCH_TOKENS
 
 TGS = TgsRates()
 LEARNING = (100.0,) * 5

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies import PolicyError
-from policies.sharing import TimeSharing
 from policies.still_views import StillGpu, StillResident
 from policies.testing import check_policy
 from policies.vertical import GuaranteedTurns, OneAtATime, PartitionedTurns, RoundRobin
+from profiles.sharing import TimeSharing
 
 Turns = GuaranteedTurns | PartitionedTurns | RoundRobin | OneAtATime
 POLICIES: tuple[Turns, ...] = (GuaranteedTurns(), PartitionedTurns(), RoundRobin(), OneAtATime())

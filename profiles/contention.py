@@ -1,6 +1,6 @@
 """The law of contention: what it means for residents of a GPU to be active together.
 
-How they share (`policies.sharing`) decides three things for each: the SMs it runs on while it runs, how much
+How they share (`profiles.sharing`) decides three things for each: the SMs it runs on while it runs, how much
 longer everything takes because it does not always run, and what it waits for.
 
 *Space.* Quotas cap, they do not reserve: an active resident runs on its quota of the SMs. Where the active
@@ -29,8 +29,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from policies.sharing import PrioritySharing, Sharing, SpaceSharing, TimeSharing
-from profiles import InterferenceModel, Load
+from profiles.interference import InterferenceModel, Load
+from profiles.sharing import PrioritySharing, Sharing, SpaceSharing, TimeSharing
 
 PAUSED = 1e9
 """How much longer work takes that has no part of the GPU: no progress, in numbers that stay finite."""

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.sharing import (
+from profiles import Load
+from profiles.contention import PAUSED, Terms, contention, fair_division
+from profiles.sharing import (
     LAUNCH_TOKENS,
     MPS_CAPS,
     UNMANAGED,
@@ -18,8 +20,6 @@ from policies.sharing import (
     SpaceSharing,
     TimeSharing,
 )
-from profiles import Load
-from sim.contention import PAUSED, Terms, contention, fair_division
 
 
 @dataclass

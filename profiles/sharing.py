@@ -1,7 +1,7 @@
 """How the residents of a GPU share it: what a vertical policy's quotas mean.
 
 A vertical policy names one of these, and a world carries it out: the simulated one by the law of contention
-(`sim.contention`), a device by MPS percentages, a launch gate, or the driver's time slices.
+(`profiles.contention`), a device by MPS percentages, a launch gate, or the driver's time slices.
 """
 
 from __future__ import annotations
