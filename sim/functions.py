@@ -150,7 +150,7 @@ class ServedFunction:
         return max(1, max(self.tokens[first : first + count]))
 
     def iterations(self, batch: int) -> float:
-        """Iterations that a full batch takes in the mean: those of its longest answer (batches are static)."""
+        """Iterations that a full batch takes in the mean: those of its longest answer."""
         if not self.is_llm:
             return 1.0
         if self.tokens is None:
