@@ -59,7 +59,12 @@ def _read(experiment: Experiment, part: PartSection, here: Key, progress: Progre
     path = _path(experiment, part, here)
     options = dict(part.options)
     try:
-        path, found = detect_format(path) if part.format is None else (path, find_format(part.format))
+        if part.format is None or _is_given(experiment, here):
+            path, found = detect_format(path)
+            if part.format is not None and found.name != part.format:
+                options = {}  # they are those of the experiment's own trace
+        else:
+            found = find_format(part.format)
         name = part.function or _sole_served(experiment)
         if name is not None and "function" in found.options:
             options.setdefault("function", name)  # what it draws is then this function's own
@@ -71,6 +76,11 @@ def _read(experiment: Experiment, part: PartSection, here: Key, progress: Progre
         key = () if error.field is None else (error.field,)
         options_here = () if error.field == "format" else ("options",)
         raise experiment.document.error((*here, *options_here, *key), str(error.args[0])) from None
+
+
+def _is_given(experiment: Experiment, here: Key) -> bool:
+    """Whether the path comes from `--trace`: then it need not be of the format of the experiment's own."""
+    return experiment.document.place((*here, "path")).startswith("--trace")
 
 
 def _synthesized(experiment: Experiment, synthesize: SynthesizeSection, here: Key) -> Trace:

@@ -21,6 +21,7 @@ from experiments.schema import ARRIVALS_FILE, COMPARISON_FILE
 from experiments.workload import Workload, resolve
 from policies import Cluster, Deployment, PolicyError, System
 from policies.functions import MixedCluster
+from policies.outcome import Outcome
 from profiles.interference import INTERFERENCE_ORIGINS
 from recording import (
     Arrivals,
@@ -29,7 +30,7 @@ from recording import (
     load,
     write_arrivals,
 )
-from sim import Outcome, replay_instances, simulate
+from sim import replay_instances, simulate
 
 RUNS: Final = Path("runs")
 """Where runs go that are given no folder."""

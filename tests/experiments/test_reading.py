@@ -125,6 +125,17 @@ workload:
     assert [f.model.name for f in deployment.functions] == ["vgg19", "vgg19", "bert-base"]
 
 
+def test_another_trace_may_be_of_another_format(folder: Path) -> None:
+    """`--trace` replaces a trace with its format and the options of that; in the file a format is kept to."""
+    path = folder / "lab.yaml"
+    own = "path: none, format: azure-functions-2019, options: {spread: poisson}"
+    path.write_text(f"{HEAD}workload: {{trace: {{{own}, map: {{models: {{vgg19: 1}}, rule: by-hash}}}}}}\n")
+    given = load_experiment(path, trace=folder / "own.parquet")
+    assert [function.name for function in resolve(given).deployment.functions] == ["x", "y", "z"]
+    with pytest.raises(ExperimentError, match=r"own\.parquet: .*HashApp"):
+        resolve(load_experiment(path, changes=[f"workload.trace.path={folder / 'own.parquet'}"]))
+
+
 @pytest.mark.parametrize(
     ("trace", "message"),
     [
