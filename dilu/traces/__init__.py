@@ -13,15 +13,19 @@ from dilu.traces.synthesize import synthesize
 
 
 @click.group(
+    invoke_without_command=True,
     epilog=examples(
         "dilu traces list",
         "dilu traces inspect AzureLLMInferenceTrace_conv.csv --plot conversation.png",
         "dilu traces convert servegen-m-large monday.parquet --option clients=40 --apply top=20",
         "dilu traces synthesize azure.parquet --functions 500 --hours 24 --seed 1",
-    )
+    ),
 )
-def traces() -> None:
+@click.pass_context
+def traces(context: click.Context) -> None:
     """Look at traces, convert and make them, and get the public ones."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for verb in (list_traces, inspect, convert, synthesize, fetch):

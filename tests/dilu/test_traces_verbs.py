@@ -162,6 +162,14 @@ def test_help_names_formats_options_and_transforms(folder: Path, capfd: pytest.C
     assert "ticks=" in out
 
 
+def test_without_a_verb_there_is_help(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`dilu traces` alone says what there is."""
+    assert run(["traces"]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert all(verb in out for verb in ("list", "inspect", "convert", "synthesize", "fetch"))
+
+
 def test_a_converted_trace_is_replayed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What `convert` wrote is a trace like any other."""
     write_trace("own.parquet", Trace.from_functions({"f": [0.1, 0.2, 1.0]}, duration_s=2.0))
