@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from dilu.help_text import examples
+from dilu.table import labelled
 from experiments.own_policies import find, known_names
 from policies import PolicyError, System
 
@@ -92,17 +93,8 @@ def _entry(system: System) -> str:
     """Show all of a system, wrapped."""
     about = {"source": system.source, "modelled": system.modelled, "left out": system.left_out}
     told = {name: text for name, text in about.items() if text} | system.describe()
-    return "\n".join([f"{system.name}: {system.title}", *(_line(name, text) for name, text in told.items())])
-
-
-def _line(name: str, text: str) -> str:
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=f"  {name:<{SLOT_WIDTH}}",
-        subsequent_indent=" " * (2 + SLOT_WIDTH),
-        break_long_words=False,
-        break_on_hyphens=False,
+    return "\n".join(
+        [f"{system.name}: {system.title}", *(labelled(name, text, SLOT_WIDTH) for name, text in told.items())]
     )
 
 

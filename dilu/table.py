@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -93,3 +94,15 @@ def show(table: Table) -> None:
             PIPE_WIDTH, Measurement.get(console, console.options.update(width=10_000), table).maximum
         )
     console.print(table)
+
+
+def labelled(label: str, text: str, label_width: int) -> str:
+    """Lay out a text behind its label, wrapped and indented."""
+    return textwrap.fill(
+        text,
+        PIPE_WIDTH,
+        initial_indent=f"  {label:<{label_width}}",
+        subsequent_indent=" " * (2 + label_width),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

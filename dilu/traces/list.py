@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import click
 from rich.text import Text
 
 from dilu.help_text import examples
-from dilu.table import plain_table, show
+from dilu.table import labelled, plain_table, show
 from traces.public import PublicTrace, find_public_trace, local_path, public_traces
 
-_WIDTH, _LABEL = 100, 10
+_LABEL_WIDTH = 10
 
 
 @click.command("list", epilog=examples("dilu traces list", "dilu traces list burstgpt openb"))
@@ -56,16 +55,8 @@ def _entry(trace: PublicTrace) -> str:
         "here": None if place is None else str(place),
     }
     return "\n".join(
-        [f"{trace.name}: {trace.title}", *(_line(key, text) for key, text in told.items() if text)]
-    )
-
-
-def _line(label: str, text: str) -> str:
-    return textwrap.fill(
-        text,
-        _WIDTH,
-        initial_indent=f"  {label:<{_LABEL}}",
-        subsequent_indent=" " * (2 + _LABEL),
-        break_long_words=False,
-        break_on_hyphens=False,
+        [
+            f"{trace.name}: {trace.title}",
+            *(labelled(key, text, _LABEL_WIDTH) for key, text in told.items() if text),
+        ]
     )
