@@ -1,0 +1,1 @@
+"""A real world: GPUs shared under MPS, and kernel launches that pass a gate."""
