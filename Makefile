@@ -1,6 +1,6 @@
 # make demo    replay the shipped quickstart experiment and print its table
 # make test    everything that must hold: lint, format, types, layers, tests
-# make bench   speed: replay against bare SimPy, trace reading against pandas (with DILU_TRACE_DIR)
+# make bench   speed: replay against bare SimPy, trace reading against pandas (with DILU_TRACE_DIR), the launch gate
 #
 # PYTHON chooses the interpreter (3.11 or newer), VENV the environment: make test PYTHON=python3.12 VENV=.venv312
 
@@ -23,6 +23,7 @@ test: $(VENV)/.installed-dev
 bench: $(VENV)/.installed
 	$(RUN)/python benchmarks/replay_speed.py
 	$(RUN)/python benchmarks/trace_reading.py
+	$(RUN)/python benchmarks/gate_cost.py
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

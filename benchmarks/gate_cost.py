@@ -1,8 +1,8 @@
-"""What the launch gate costs a launch, in nanoseconds and as a ratio to the bare call of a driver that does nothing.
+"""What the launch gate costs a launch: nanoseconds, and ratios to the bare call of an idle driver.
 
-Each round times the bare call before and after every scenario, so that a busy machine slows both; the table gives
-minimum, median and maximum of the rounds. A real launch takes some microseconds, so the ratios are to an ideal
-that no device reaches: what matters beside a GPU are the nanoseconds.
+Each round times the bare call before and after every scenario, so that a busy machine slows both; the table
+gives minimum, median and maximum of the rounds. A real launch takes some microseconds, so the ratios are to
+an ideal that no device reaches: what matters beside a GPU are the nanoseconds.
 
     python benchmarks/gate_cost.py [--rounds N] [--quick]
 
@@ -50,8 +50,8 @@ PROGRAM = """
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-typedef int launch(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **,
-                   void **);
+typedef int launch(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *,
+                   void **, void **);
 int main(int count, char **words)
 {
     launch *call = (launch *)dlsym(dlopen("libcuda.so.1", RTLD_NOW), "cuLaunchKernel");
