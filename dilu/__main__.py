@@ -24,6 +24,7 @@ from dilu.traces import traces
 from experiments import ExperimentError
 from policies import PolicyError
 from profiles import ProfileError
+from realgpu.errors import RealGpuError
 from recording import RecordingError
 from sim import StalledError
 from traces import TraceError
@@ -56,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         return _say(error.format_message(), 2)
     except BAD_INPUT as error:
         return _say(str(error), 2)
-    except StalledError as error:
+    except (StalledError, RealGpuError) as error:
         return _say(str(error), 1)
     except BrokenPipeError:
         # The interpreter flushes once more when it ends; that must not complain either.

@@ -39,9 +39,9 @@ class ProgressBars:
         """Show how many functions are synthesized."""
         self._show("synthesizing", done, functions, f"{done:,} / {functions:,} functions")
 
-    def system(self, label: str, simulated_s: float, end_s: float) -> None:
+    def system(self, label: str, now_s: float, end_s: float) -> None:
         """Show how far a system is: call it as `experiments.run.Progress`."""
-        self._show(label, simulated_s, end_s, f"{simulated_s:.0f} / {end_s:.0f} s simulated")
+        self._show(label, now_s, end_s, f"{now_s:.0f} / {end_s:.0f} s")
 
     def _show(self, name: str, done: float, size: float | None, shown: str) -> None:
         if name not in self._tasks:

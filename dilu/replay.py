@@ -10,12 +10,13 @@ from dilu.help_text import examples
 from dilu.progress import ProgressBars
 from dilu.table import comparison_table, show
 from experiments import (
-    ExperimentError,
     Interrupted,
     RunDirectory,
     load_experiment,
     run_experiment,
 )
+from experiments.worlds import WorldName
+from realgpu.workers.protocol import BackendName
 
 FILE = click.Path(path_type=Path)
 
@@ -26,6 +27,7 @@ FILE = click.Path(path_type=Path)
         "dilu replay quickstart --system dilu --system exclusive --set cluster.nodes=8",
         "dilu replay --system dilu --system my_policy.py",
         "dilu replay --trace azure_functions_2019/ --system all --out runs/azure",
+        "dilu replay one-gpu --world realgpu --backend cpu",
     )
 )
 @click.argument("experiment", required=False)
@@ -37,7 +39,19 @@ FILE = click.Path(path_type=Path)
     help="Run this system (repeatable), or all; FILE.py:NAME or MODULE:NAME runs your own.",
 )
 @click.option("--trace", type=FILE, metavar="PATH", help="Trace to replay instead of the experiment's.")
-@click.option("--world", type=click.Choice(["sim", "realgpu"]), default="sim", help="Where it runs: sim.")
+@click.option(
+    "--world",
+    type=click.Choice(["sim", "realgpu"]),
+    default="sim",
+    show_default=True,
+    help="Where it runs: simulated, or for real, in real time, with a process for each instance.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["virtual", "cpu"]),
+    help="For realgpu: what the processes do. virtual (the default) lets the profiled time pass, cpu runs "
+    "small models on this machine's cores.",
+)
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed instead of the experiment's.")
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a value by its path (repeatable)."
@@ -47,7 +61,8 @@ def replay(
     experiment: str | None,
     systems: tuple[str, ...],
     trace: Path | None,
-    world: str,
+    world: WorldName,
+    backend: BackendName | None,
     seed: int | None,
     changes: tuple[str, ...],
     out: Path | None,
@@ -58,14 +73,21 @@ def replay(
     trace is given; `cluster-3200` and `openb` place instances alone. Results go to runs/EXPERIMENT-N or DIR:
     one folder a system, and comparison.csv.
     """
-    if world == "realgpu":
-        raise ExperimentError("--world realgpu: not available yet, allowed is sim")
+    if backend is not None and world == "sim":
+        raise click.UsageError(f"--backend {backend}: is for --world realgpu")
     if experiment is None:
         experiment = "quickstart" if trace is None else "azure-functions"
     loaded = load_experiment(experiment, changes=changes, trace=trace, systems=systems, seed=seed)
     try:
         with ProgressBars() as bars:
-            run = run_experiment(loaded, out=out, progress=bars.system, reading=bars.reading)
+            run = run_experiment(
+                loaded,
+                world=world,
+                backend=backend or "virtual",
+                out=out,
+                progress=bars.system,
+                reading=bars.reading,
+            )
     except Interrupted as interrupted:
         if interrupted.kept is not None:
             _report(interrupted.kept)

@@ -16,27 +16,25 @@ from typing import Any, Final
 from analysis import compare, summarise, write_comparison
 from experiments.errors import ExperimentError
 from experiments.load import Experiment
-from experiments.placed import Placed, placed_instances
 from experiments.schema import ARRIVALS_FILE, COMPARISON_FILE
-from experiments.workload import Workload, resolve
-from policies import Cluster, Deployment, PolicyError, System
+from experiments.worlds import Runs, WorldName, runs_of
+from policies import Cluster, PolicyError, System
 from policies.functions import MixedCluster
 from policies.outcome import Outcome
 from profiles.interference import INTERFERENCE_ORIGINS
+from realgpu.workers.protocol import BackendName
 from recording import (
-    Arrivals,
     Manifest,
     Recorder,
     load,
     write_arrivals,
 )
-from sim import replay_instances, simulate
 
 RUNS: Final = Path("runs")
 """Where runs go that are given no folder."""
 
 Progress = Callable[[str, float, float], None]
-"""Told the system's label, the simulated time and its end (seconds), some ten times a second at most."""
+"""Told the system's label, the time of the run and its end (seconds), some ten times a second at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +56,21 @@ class Interrupted(KeyboardInterrupt):
 def run_experiment(
     experiment: Experiment,
     *,
+    world: WorldName = "sim",
+    backend: BackendName = "virtual",
     out: Path | None = None,
     progress: Progress | None = None,
     reading: Callable[[int, int], None] | None = None,
 ) -> RunDirectory:
-    """Run each system of an experiment in the simulated world.
+    """Run each system of an experiment in a world.
 
     Parameters
     ----------
+    world
+        `sim`, or `realgpu`: in real time, with a worker process for each instance.
+    backend
+        Of `realgpu`, what workers do: `virtual` lets the time pass that the profiles have for it, `cpu` runs
+        small models, `cuda` the real ones.
     out
         The run directory: a new or an empty folder. Default: `runs/<experiment>-<n>` with the first free n.
     progress
@@ -81,7 +86,7 @@ def run_experiment(
     Interrupted
         On Ctrl-C; what had finished stays.
     """
-    runs = _runs_of(experiment, reading)
+    runs = runs_of(experiment, world, backend, reading)
     with _directory(experiment, out) as path:
         write_arrivals(path / ARRIVALS_FILE, runs.arrivals)
         summaries: list[Mapping[str, Any]] = []
@@ -101,86 +106,9 @@ def run_experiment(
     return RunDirectory(path, tuple(summaries))
 
 
-@dataclass(frozen=True, slots=True)
-class _Runs:
-    """What all systems of an experiment have in common."""
-
-    simulate: Callable[[System, Recorder, Callable[[float], None] | None], Outcome]
-    cluster: Cluster | MixedCluster
-    duration_s: float
-    arrivals: Arrivals
-    functions: tuple[Mapping[str, Any], ...]
-    workload: Mapping[str, Any]
-    placement_only: bool = False
-
-
-def _runs_of(experiment: Experiment, reading: Callable[[int, int], None] | None) -> _Runs:
-    placed = placed_instances(experiment)
-    return _serving(experiment, resolve(experiment, reading)) if placed is None else _placing(placed)
-
-
-def _serving(experiment: Experiment, workload: Workload) -> _Runs:
-    deployment = workload.deployment
-    seed = experiment.section.seed
-
-    def run(system: System, recorder: Recorder, progress: Callable[[float], None] | None) -> Outcome:
-        return simulate(
-            deployment,
-            system,
-            seed=seed,
-            recorder=recorder,
-            progress=progress,
-            interference=experiment.interference,
-        )
-
-    return _Runs(
-        simulate=run,
-        cluster=deployment.cluster,
-        duration_s=deployment.duration_s,
-        arrivals=Arrivals.from_functions(deployment.arrivals, deployment.output_tokens),
-        functions=_recorded(deployment),
-        workload=workload.provenance,
-    )
-
-
-def _placing(placed: Placed) -> _Runs:
-    def run(system: System, recorder: Recorder, progress: Callable[[float], None] | None) -> Outcome:
-        return replay_instances(placed.cluster, placed.events, system, recorder=recorder, progress=progress)
-
-    return _Runs(
-        simulate=run,
-        cluster=placed.cluster,
-        duration_s=placed.events[-1].time_s,
-        arrivals=Arrivals.from_functions([]),
-        functions=(),
-        workload=placed.provenance,
-        placement_only=True,
-    )
-
-
-def _recorded(deployment: Deployment) -> tuple[Mapping[str, Any], ...]:
-    """Say of each function what the manifest keeps of it, apart from its size, which the system decides."""
-    return tuple(
-        {
-            "name": function.name,
-            "kind": function.kind,
-            "model": function.model.name,
-            "slo_s": function.slo_s,
-            "output_tokens": function.output_tokens,
-            "start_s": function.start_s,
-            "memory_bytes": function.memory_bytes,
-            "workers": function.workers,
-            "iterations": function.iterations,
-            "min_instances": function.min_instances,
-            "timeout_s": function.timeout_s,
-        }
-        for function in deployment.functions
-    )
-
-
 def _run_system(
     experiment: Experiment,
-    runs: _Runs,
+    runs: Runs,
     folder: Path,
     label: str,
     system: System,
@@ -195,7 +123,7 @@ def _run_system(
     with Recorder(folder, quotas=experiment.section.record_quotas) as recorder:
         advance(0.0)
         started_s = time.perf_counter()
-        outcome = runs.simulate(system, recorder, advance)
+        outcome = runs.carry_out(system, recorder, advance)
         wall_s = time.perf_counter() - started_s
         recorder.close(_manifest(experiment, runs, label, system, outcome))
         summary = summarise(load(recorder.staging, arrivals=runs.arrivals), wall_s=wall_s)
@@ -203,7 +131,7 @@ def _run_system(
     return summary
 
 
-def _manifest(experiment: Experiment, runs: _Runs, label: str, system: System, outcome: Outcome) -> Manifest:
+def _manifest(experiment: Experiment, runs: Runs, label: str, system: System, outcome: Outcome) -> Manifest:
     functions = [
         {**function, "size": dataclasses.asdict(size)}
         for function, size in zip(runs.functions, outcome.sizes, strict=True)
@@ -212,7 +140,7 @@ def _manifest(experiment: Experiment, runs: _Runs, label: str, system: System, o
         {
             "system": label,
             "title": system.title,
-            "world": "sim",
+            "world": runs.world,
             "seed": experiment.section.seed,
             "simulated_s": outcome.simulated_s,
             "placement_only": runs.placement_only,
@@ -224,6 +152,7 @@ def _manifest(experiment: Experiment, runs: _Runs, label: str, system: System, o
             "own_policies": experiment.origins.get(label, {}),
             "notes": outcome.notes,
             "events": outcome.events,
+            "measured": outcome.further,
             "experiment": {"name": experiment.name, **experiment.document.values},
             "workload": runs.workload,
             "profiles": experiment.catalog.provenance_report(),

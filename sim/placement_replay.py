@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from policies import Cluster, Launch, PlacementRequest, PolicyError, Size, System
 from policies.books import ClusterBooks, Tenancy
 from policies.functions import MixedCluster
+from policies.outcome import Outcome
 from profiles.sharing import UNMANAGED
 from recording import TableSink
 from sim.gpu import Gpu
 from sim.occupancy import Occupancy
-from sim.world import Outcome
 from traces import InstanceEvent
 
 GIB = 2**30

@@ -7,13 +7,13 @@ for GPUs. All that comes by the million is on the agenda (`sim.agenda`). Nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from heapq import heappush
 
 from simpy.events import Event
 
-from policies import Action, Controller, Deployment, Launch, Refused, Retire, Size, System
+from policies import Action, Controller, Deployment, Launch, Refused, Retire, System
 from policies.cycles import CycleMeter
+from policies.outcome import Outcome
 from profiles import InterferenceModel
 from recording import TableSink
 from sim.agenda import JOB, ClusterEnvironment
@@ -30,17 +30,6 @@ FLUSH_BYTES = 1 << 20
 
 TRAINING_RETRY_S = 1.0
 """A training job that no GPUs could take is tried again this often."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run says of itself, beside its tables."""
-
-    simulated_s: float
-    events: int
-    launches_refused: int
-    sizes: tuple[Size, ...]
-    notes: tuple[str, ...] = ()
 
 
 def simulate(

@@ -97,7 +97,6 @@ def test_size_lists_the_methods(capfd: pytest.CaptureFixture[str]) -> None:
         (["replay", "lab.yaml", "--system", "dilo"], "did you mean 'dilu'?"),
         (["replay", "lab.yaml", "--trace", "x"], "has no trace that --trace x could replace"),
         (["replay", "--trace", "nowhere"], "nowhere: "),
-        (["replay", "--world", "realgpu"], "--world realgpu: not available yet"),
         (["replay", "lab.yaml", "--out", "lab.yaml"], "--out lab.yaml: "),
         (["replay", "lab.yaml", "extra"], "unexpected extra argument"),
         (["replay", ""], "experiment '': unknown"),
@@ -201,3 +200,9 @@ def test_a_signal_is_one_line_and_its_status(lab: Path, sent: signal.Signals, st
     assert err.decode() == "dilu: interrupted\n"
     assert process.returncode == status
     assert not Path("run").exists()
+
+
+def test_a_backend_is_for_the_real_world(lab: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`--backend` without `--world realgpu` would change nothing, and says so."""
+    assert run(["replay", "lab.yaml", "--backend", "cpu"]) == 2
+    assert "--backend cpu: is for --world realgpu" in capfd.readouterr().err

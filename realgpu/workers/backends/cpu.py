@@ -1,0 +1,108 @@
+"""A CPU core in place of a GPU: small models, throttled by a gate that every module passes.
+
+A module is charged once it is done (`realgpu.workers.backends.toll`), and the next one waits: of forward
+passes every module, of backward passes every weight. The capacity of the core is a cost of 10^9 a second for
+every model and batch, so a quota q is the rate ``q 10^9``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from realgpu.gate import Gate, NativeGate, PythonGate
+from realgpu.workers.backends.base import check_options
+from realgpu.workers.backends.board_gate import BoardGate
+from realgpu.workers.backends.computed import ComputedBackend
+from realgpu.workers.backends.toll import COST_PER_S, Toll
+from realgpu.workers.protocol import Begin
+from realgpu.workers.seats import Seats
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from realgpu.workers.models import Model, Scale
+
+_LESSONS: Final = 5
+"""How often work of each size is done to learn what it costs."""
+
+
+class CpuBackend(ComputedBackend):
+    """A `Backend` on one CPU core.
+
+    Its options are `scale`, by default `small`; `gate_file`, a `GateFile` whose slot of the number of the
+    first seat somebody else gives rates; and `gate_library`, the compiled gate to charge it with instead of
+    the one in Python. Without a file, quotas are read off the board.
+    """
+
+    device = "cpu"
+    default_scale: Scale = "small"
+
+    def __init__(self, begin: Begin, seats: Seats) -> None:
+        check_options(begin.options, ["scale", "gate_file", "gate_library"])
+        super().__init__(begin, seats)
+        self._toll = Toll()
+
+    def load(self) -> dict[str, Any]:
+        """Start up without a gate, then put it up; see `Backend`."""
+        loaded = super().load()
+        self._toll.put_up(self._make_gate())
+        return loaded
+
+    def _make_gate(self) -> Gate:
+        file, library = self._begin.options.get("gate_file"), self._begin.options.get("gate_library")
+        if file is None:
+            return BoardGate(self._seats, COST_PER_S)
+        slot = self._begin.seats[0]
+        return (
+            PythonGate(Path(file), slot) if library is None else NativeGate(Path(library), Path(file), slot)
+        )
+
+    def _prepare(self) -> None:
+        self._torch.set_num_threads(1)
+
+    def _make_model(self) -> Model:
+        model = super()._make_model()
+        leaves = (module for module in model.network.modules() if next(module.children(), None) is None)
+        for number, module in enumerate(leaves):
+            module.register_forward_hook(partial(self._passed_forward, number))
+        parameters: Iterable[Any] = model.network.parameters()
+        for number, weights in enumerate(parameters):
+            weights.register_post_accumulate_grad_hook(partial(self._passed_backward, number))
+        return model
+
+    def _passed_forward(self, number: int, module: object, inputs: tuple[Any, ...], output: object) -> None:
+        size = inputs[0].numel() if inputs else 0
+        self._toll.done(("forward", number), size)
+
+    def _passed_backward(self, number: int, weights: object) -> None:
+        self._toll.done(("backward", number))
+
+    def _warm_up(self) -> None:
+        """Learn what a step, or a smallest and a largest batch, costs."""
+        counts = sorted({1, self._begin.batch}) if self._training is None else [self._samples]
+        for count in counts:
+            for _ in range(_LESSONS):
+                self._toll.begin()
+                self._work_once(count)
+
+    def _weights_precision(self) -> str:
+        return "float32"
+
+    def _make_optimizer(self) -> Optimizer:
+        optimizer: Optimizer = self._torch.optim.SGD(self._model.network.parameters(), lr=1e-4)
+        return optimizer
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def _synchronize(self) -> None:
+        """Pay for what is left, such as the optimizer's step: the CPU is never behind."""
+        self._toll.done("rest")
+        self._toll.settle()
+
+    def _facts(self) -> dict[str, Any]:
+        return {"cost_per_s": COST_PER_S}

@@ -1,0 +1,270 @@
+"""However a run ends, no process, no file and no descriptor of it stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_worlds import (
+    children,
+    deployed,
+    descriptors,
+    is_alive,
+    model,
+    plain_system,
+    run_folders,
+    run_virtually,
+    serves,
+)
+
+from policies import Size
+from policies.slots import GpuView, Grant
+from policies.vertical import Rckm
+from realgpu import household, staff
+from realgpu.errors import RealGpuError
+from realgpu.hosting import Hosting
+
+HERE = Path(__file__).parent
+TIMES = range(3)
+
+
+def eventually(condition: Callable[[], bool], within_s: float = 15.0) -> bool:
+    """Whether something comes true; generous, as the host may be busy."""
+    end_s = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+class Orchestrator:
+    """An orchestrator in a process of its own, in the middle of its run."""
+
+    def __init__(self) -> None:
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(HERE), *sys.path]))
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "orchestrate.py")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "running\n"
+        self.household = children(self.process.pid)
+        assert len(run_folders(self.process.pid)) == 1
+
+    @property
+    def controller(self) -> int:
+        """The one child that runs the same program."""
+        own = Path(f"/proc/{self.process.pid}/cmdline").read_bytes()
+        (found,) = [pid for pid in self.household if Path(f"/proc/{pid}/cmdline").read_bytes() == own]
+        return found
+
+    @property
+    def workers(self) -> list[int]:
+        """The other children."""
+        return sorted(self.household - {self.controller})
+
+    def ended(self) -> str:
+        """Wait for its end, see that nothing of it stays, and return what it said."""
+        said, _ = self.process.communicate(timeout=60)
+        assert eventually(lambda: not any(is_alive(pid) for pid in self.household))
+        assert eventually(lambda: run_folders(self.process.pid) == [])
+        return said
+
+
+@contextmanager
+def orchestrator() -> Iterator[Orchestrator]:
+    """Have one, and leave nothing of it, even if the test fails."""
+    one = Orchestrator()
+    try:
+        yield one
+    finally:
+        for pid in (one.process.pid, *one.household):
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        one.process.communicate()
+
+
+@pytest.mark.parametrize("_", TIMES)
+def test_a_ctrl_c_ends_everybody(_: int) -> None:
+    """The signal goes to the whole group, as a terminal sends it; the orchestrator alone decides."""
+    with orchestrator() as one:
+        os.killpg(one.process.pid, signal.SIGINT)
+        assert one.ended().startswith("KeyboardInterrupt")
+        assert one.process.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize("_", TIMES)
+def test_a_sigterm_ends_everybody(_: int) -> None:
+    """With the exit status of a program that was terminated."""
+    with orchestrator() as one:
+        one.process.terminate()
+        assert one.ended().startswith("SystemExit: 143")
+        assert one.process.returncode == 143
+
+
+@pytest.mark.parametrize("_", TIMES)
+def test_an_orchestrator_that_is_killed_takes_everybody_along(_: int) -> None:
+    """Nobody is there to clean up but the controller, which removes the files."""
+    with orchestrator() as one:
+        assert len(one.workers) == 3
+        one.process.kill()
+        one.ended()
+
+
+@pytest.mark.parametrize("_", TIMES)
+def test_a_worker_that_is_killed_ends_the_run(_: int) -> None:
+    """The error names the instance and the signal."""
+    with orchestrator() as one:
+        os.kill(one.workers[0], signal.SIGKILL)
+        said = one.ended()
+    assert said.startswith("RealGpuError: instance ")
+    assert "ended unasked (SIGKILL); its log ends with: (nothing)" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("_", range(2))
+def test_a_controller_that_is_killed_ends_the_run(number: int, _: int) -> None:
+    """Quotas would stand still for ever."""
+    with orchestrator() as one:
+        os.kill(one.controller, number)
+        assert one.ended().startswith("RealGpuError: controller: ended with exit status")
+
+
+def test_what_a_killed_household_left_is_removed_by_the_next_run() -> None:
+    """If orchestrator and controller are killed at once, the folder stays until the next run."""
+    with orchestrator() as one:
+        pids = (one.controller, one.process.pid)
+        os.kill(pids[0], signal.SIGSTOP)
+        for pid in (pids[1], pids[0]):
+            os.kill(pid, signal.SIGKILL)
+        assert eventually(lambda: not any(is_alive(pid) for pid in one.household))
+        assert len(run_folders(pids[1])) == 1
+        run_virtually(ONE_BATCH, plain_system())
+        assert run_folders(pids[1]) == []
+
+
+ONE_BATCH = deployed(
+    [serves(model("only", floor_s=0.05), Size(1, 0.3, 0.3))], [np.array([0.05])], duration_s=0.3
+)
+
+
+@pytest.fixture
+def nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have this process end up without children, folders and descriptors of its own; and soon."""
+    monkeypatch.setattr(household, "STOP_WITHIN_S", 0.5)
+    before = descriptors()
+    yield
+    assert children(os.getpid()) == set()
+    assert run_folders() == []
+    assert descriptors() == before
+
+
+@pytest.mark.usefixtures("nothing_stays")
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("ends-at-once", r"ended unasked \(exit status 3\); its log ends with: first line \| second line"),
+        ("failed", "out of memory: 7 GiB"),
+        ("speaks-nonsense", "message: found b'hello', which is not JSON"),
+        ("gives-orders", "sent Stop, which is no reply"),
+        ("killed", r"ended unasked \(SIGKILL\)"),
+        ("miscounts", r"reported Done\(first=0, count=2.* but runs"),
+        ("never-ready", "hangs: did not start up in time"),
+        ("never-done", "hangs: did not end its batch in time"),
+        ("hangs-up", "hung up; its log"),
+    ],
+)
+def test_a_worker_that_does_one_thing_wrong_is_named(what: str, message: str) -> None:
+    """In one line: the instance, what it did, and the end of its log."""
+    hosting = misbehaving(what, ready_within_s=1.0, reply_within_s=0.5, reply_within_expected=2.0)
+    long = deployed(ONE_BATCH.functions, ONE_BATCH.arrivals, duration_s=20.0)
+    with pytest.raises(RealGpuError, match=rf"^instance 0 \(only\): {message}"):
+        run_virtually(long, plain_system(), hosting=hosting)
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_a_worker_that_will_not_stop_is_killed_and_the_run_stands() -> None:
+    """Stop, SIGTERM, and SIGKILL, of which somebody is told first."""
+    killed: list[int] = []
+    ran = run_virtually(
+        ONE_BATCH, plain_system(), hosting=misbehaving("hard-to-kill", before_kill=killed.append)
+    )
+    assert ran.batches["count"].tolist() == [1]
+    assert len(killed) == 1
+
+
+def misbehaving(what: str, **values: object) -> Hosting:
+    """Return how to host a worker that does one thing wrong."""
+    command = (sys.executable, str(HERE / "misbehaving_worker.py"), what)
+
+    def environment(launch: object, row: int) -> dict[str, str]:
+        return dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+
+    return Hosting(command=command, environment=environment, **values)  # type: ignore[arg-type]
+
+
+class Raises(Rckm):
+    """A policy with a bug."""
+
+    def decide(self, gpu: GpuView) -> Grant:
+        """Fail."""
+        raise IndexError("beyond the last resident")
+
+
+class NeverAnswers(Rckm):
+    """A policy that never ends."""
+
+    def decide(self, gpu: GpuView) -> Grant:
+        """Wait for ever."""
+        while True:
+            time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("nothing_stays")
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (Raises(), "controller: IndexError: beyond the last resident"),
+        (NeverAnswers(), "controller: hangs: no heartbeat for 1 s"),
+    ],
+)
+def test_a_vertical_policy_with_a_bug_ends_the_run(
+    policy: Rckm, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its words reach whoever started the run."""
+    monkeypatch.setattr(staff, "STALE_S", 1.0)
+    long = deployed(ONE_BATCH.functions, ONE_BATCH.arrivals, duration_s=30.0)
+    with pytest.raises(RealGpuError, match=message):
+        run_virtually(long, plain_system(vertical=policy))
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_an_error_of_the_orchestrator_itself_ends_everybody() -> None:
+    """Here, of the callback for progress."""
+
+    def fails(now_s: float) -> None:
+        raise ZeroDivisionError("progress")
+
+    with pytest.raises(ZeroDivisionError, match="progress"):
+        run_virtually(ONE_BATCH, plain_system(), progress=fails)
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_runs_one_after_the_other_leave_nothing() -> None:
+    """Five in a row; each begins as the first one did."""
+    for _ in range(5):
+        ran = run_virtually(ONE_BATCH, plain_system())
+        assert ran.batches["count"].tolist() == [1]
