@@ -2,10 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from worker_parent import Worker, lives, open_files
+from worker_parent import Agency, lives, open_files
 
 from realgpu.board import Board
 
@@ -15,20 +14,6 @@ def board(tmp_path: Path) -> Iterator[Board]:
     """A board of four seats, nobody on them."""
     with Board.create(tmp_path, 4) as board:
         yield board
-
-
-class Agency:
-    """Hires workers for a test."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.hired: list[Worker] = []
-
-    def hire(self, **settings: Any) -> Worker:
-        """Start a worker process."""
-        worker = Worker(self._folder / f"worker-{len(self.hired)}.log", **settings)
-        self.hired.append(worker)
-        return worker
 
 
 @pytest.fixture

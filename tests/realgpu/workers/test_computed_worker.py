@@ -11,8 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Agency
-from worker_parent import PATIENCE_S, Till, begin, model, sit, wait_until
+from worker_parent import PATIENCE_S, Agency, Till, begin, model, sit, wait_until
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
 
@@ -167,6 +166,9 @@ def test_work_is_charged_as_it_is_done(board: Board, monkeypatch: pytest.MonkeyP
         paid.append(sum(till.charged))
         assert len(till.charged) > 3
         assert max(till.charged) < paid[-1] / 2
+        till.charged.clear()
+        backend._toll.settle()
+        assert till.charged == []
     assert paid[0] == paid[1] == paid[2]
 
 

@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import Agency
-from worker_parent import begin, model, sit, wait_until
+from worker_parent import Agency, begin, model, sit, wait_until
 
 from profiles import find_interference
 from profiles.contention import contention

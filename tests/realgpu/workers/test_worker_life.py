@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Agency
-from worker_parent import PATIENCE_S, REPOSITORY, Worker, begin, lives, model, sit, wait_until
+from worker_parent import PATIENCE_S, REPOSITORY, Agency, Worker, begin, lives, model, sit, wait_until
 
 from realgpu.board import Board
 from realgpu.workers import Done, Failed, Message, Ready, Run, Stop, Stopped, encode

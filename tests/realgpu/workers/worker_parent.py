@@ -142,6 +142,20 @@ class Worker:
         self.close()
 
 
+class Agency:
+    """Hires workers for a test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.hired: list[Worker] = []
+
+    def hire(self, **settings: Any) -> Worker:
+        """Start a worker process."""
+        worker = Worker(self._folder / f"worker-{len(self.hired)}.log", **settings)
+        self.hired.append(worker)
+        return worker
+
+
 class Till:
     """A gate that lets everything pass, and keeps the receipts."""
 
