@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from experiments import Experiment, ExperimentError, Interrupted, load_experiment, run_experiment
-from experiments import run as run_module
+from experiments import worlds as worlds_module
 from recording import load, load_all
 
 LAB = """\
@@ -199,7 +199,7 @@ def test_a_fault_of_a_world_leaves_no_half_run(tmp_path: Path, monkeypatch: pyte
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("broken world")
 
-    monkeypatch.setattr(run_module, "simulate", broken)
+    monkeypatch.setattr(worlds_module, "simulate", broken)
     with pytest.raises(RuntimeError, match="broken world"):
         run_experiment(lab(tmp_path), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
