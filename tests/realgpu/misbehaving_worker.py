@@ -20,7 +20,7 @@ def main(what: str, descriptor: int) -> int:
     channel = Channel(socket.socket(fileno=descriptor))
     begin = channel.receive()
     assert isinstance(begin, Begin)
-    if what == "never-ready":
+    if what == "never-ready" or (what == "ready-in-seat-0" and begin.seats != (0,)):
         time.sleep(3600)
     if what == "failed":
         channel.send(Failed("out of memory: 7 GiB", time.monotonic_ns()))
@@ -39,7 +39,7 @@ def main(what: str, descriptor: int) -> int:
         time.sleep(3600)
     while (message := channel.receive()) is not None:
         if isinstance(message, Stop):
-            if what == "hard-to-kill":
+            if what in ("hard-to-kill", "ignores-stop"):
                 time.sleep(3600)
             channel.send(Stopped(0.0, time.monotonic_ns()))
             return 0

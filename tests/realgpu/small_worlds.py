@@ -17,6 +17,7 @@ from policies.outcome import Outcome
 from policies.placement import ComplementaryPlacement
 from policies.routing import ImmediateBatching
 from policies.sizing import DiluSizing
+from policies.slots import FunctionView, Scaling
 from policies.start_up import FixedStartUp
 from policies.vertical import StaticQuota
 from profiles import GpuType, LatencySurface, ModelProfile, StartUp, StepCurve, TrainingProfile
@@ -161,6 +162,19 @@ def poisson(rate_rps: float, duration_s: float, seed: int) -> NDArray[np.float64
     """Return Poisson arrivals of a duration."""
     rng = np.random.default_rng(seed)
     return np.sort(rng.uniform(0.0, duration_s, rng.poisson(rate_rps * duration_s)))
+
+
+@dataclass
+class Targets:
+    """A horizontal policy that wants so many instances after each second, and keeps what it was shown."""
+
+    targets: Sequence[int]
+    shown: list[tuple[float, int, int]] = field(default_factory=list)
+
+    def scale(self, function: FunctionView) -> Scaling:
+        """Take note of time, live instances and seconds in the window."""
+        self.shown.append((function.now_s, function.live, len(function.rates(60))))
+        return Scaling(self.targets[min(len(self.shown), len(self.targets)) - 1])
 
 
 # ------------------------------------------------------------------------------------- who is left

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_worlds import (
+    Targets,
     children,
     deployed,
     descriptors,
@@ -196,14 +197,25 @@ def test_a_worker_that_does_one_thing_wrong_is_named(what: str, message: str) ->
 
 
 @pytest.mark.usefixtures("nothing_stays")
-def test_a_worker_that_will_not_stop_is_killed_and_the_run_stands() -> None:
+@pytest.mark.parametrize(("what", "kills"), [("ignores-stop", 0), ("hard-to-kill", 1)])
+def test_a_worker_that_will_not_stop_is_ended_and_the_run_stands(what: str, kills: int) -> None:
     """Stop, SIGTERM, and SIGKILL, of which somebody is told first."""
     killed: list[int] = []
-    ran = run_virtually(
-        ONE_BATCH, plain_system(), hosting=misbehaving("hard-to-kill", before_kill=killed.append)
-    )
+    ran = run_virtually(ONE_BATCH, plain_system(), hosting=misbehaving(what, before_kill=killed.append))
     assert ran.batches["count"].tolist() == [1]
-    assert len(killed) == 1
+    assert len(killed) == kills
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_an_instance_that_is_retired_while_it_starts_up_is_not_waited_for() -> None:
+    """Launched after a second, no longer wanted after two, and never ready."""
+    deployment = deployed(ONE_BATCH.functions, ONE_BATCH.arrivals, duration_s=2.8)
+    system = plain_system(horizontal=Targets([2, 1]))
+    ran = run_virtually(deployment, system, hosting=misbehaving("ready-in-seat-0", reply_within_s=0.3))
+    assert ran.instances["instance"].tolist() == [1, 0]
+    assert np.isnan(ran.instances["ready_s"][0])
+    assert 2.0 <= ran.instances["retire_s"][0] < 2.8
+    assert ran.gpus["instances"][-1] == 1
 
 
 def misbehaving(what: str, **values: object) -> Hosting:

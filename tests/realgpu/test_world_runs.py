@@ -16,6 +16,7 @@ from small_worlds import (
     GIB,
     NO_ARRIVALS,
     Ran,
+    Targets,
     children,
     deployed,
     descriptors,
@@ -175,6 +176,24 @@ def test_an_endless_training_is_recorded_with_the_part_of_its_last_step() -> Non
     assert ran.training["done"].tolist() == [False]
     assert ran.gpus["active_share_s"][-1] == pytest.approx(1.0, rel=0.02)
     assert np.isnan(ran.instances["retire_s"].astype(float)).all()
+
+
+def test_a_batch_that_still_runs_at_the_end_was_active_until_then() -> None:
+    """It is in no table of batches, its request is unfinished, and it used its share for half a second."""
+    function = serves(model(floor_s=5.0), Size(1, 0.4, 0.4))
+    ran = run_virtually(deployed([function], [np.array([0.2])], duration_s=0.7), plain_system())
+    assert accounts_for_everything(ran) == (0, 0, 1)
+    assert ran.gpus["active_share_s"][-1] == pytest.approx(0.5 * 0.4, rel=0.2)
+
+
+def test_an_action_clears_the_window_of_rates() -> None:
+    """Polls come on whole seconds, and a launch lets rates begin anew."""
+    policy = Targets([1, 2, 2])
+    function = serves(model(), Size(1, 0.2, 0.2))
+    run_virtually(
+        deployed([function], [np.arange(0.0, 3.4, 0.1)], duration_s=3.4), plain_system(horizontal=policy)
+    )
+    assert policy.shown == [(1.0, 1, 1), (2.0, 1, 2), (3.0, 2, 1)]
 
 
 def test_a_gang_of_workers_sits_on_several_gpus() -> None:
