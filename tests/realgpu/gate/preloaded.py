@@ -50,7 +50,7 @@ def compiled(compiler: str, source: str, target: Path, *options: str) -> Path:
 class Bench:
     """Programs under the gate, on the fake driver, charged to slot 0 of a file."""
 
-    library: Path
+    shim: Path
     driver: Path
     file: GateFile
 
@@ -66,7 +66,7 @@ class Bench:
             "LD_LIBRARY_PATH": str(self.driver),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        return gate_environment(self.library, self.file.path, 0, base=base) | extra
+        return gate_environment(self.shim, self.file.path, 0, base=base) | extra
 
     def run(self, *command: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""

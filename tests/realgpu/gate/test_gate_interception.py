@@ -113,7 +113,7 @@ def test_other_look_ups_are_undisturbed(bench: Bench, compiler: str, tmp_path: P
     second = tmp_path / "second.so"
     subprocess.run([*compiler.split(), "-shared", "-fPIC", "-o", second, source], check=True)
     script = "import ctypes; print(ctypes.CDLL(None).next_answer())"
-    for gates in ([], [str(bench.library)]):
+    for gates in ([], [str(bench.shim)]):
         for libraries in ([*gates, str(first), str(second)], [str(first), *gates, str(second)]):
             done = subprocess.run(
                 [sys.executable, "-I", "-S", "-c", script],
@@ -169,7 +169,7 @@ def test_torch_can_be_imported_under_the_gate(bench: Bench) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     done = subprocess.run(
         [sys.executable, "-c", "import torch; print(int(torch.ones(3).sum()))"],
-        env={**os.environ, "LD_PRELOAD": str(bench.library)},
+        env={**os.environ, "LD_PRELOAD": str(bench.shim)},
         capture_output=True,
         text=True,
         check=True,
