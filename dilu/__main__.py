@@ -17,6 +17,7 @@ import click
 
 from dilu.compare import compare
 from dilu.help_text import examples
+from dilu.paper import paper
 from dilu.replay import replay
 from dilu.size import size
 from dilu.systems import systems
@@ -41,7 +42,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for verb in (replay, compare, size, systems, traces):
+for verb in (replay, compare, size, systems, traces, paper):
     cli.add_command(verb)
 
 

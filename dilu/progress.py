@@ -39,6 +39,10 @@ class ProgressBars:
         """Show how many functions are synthesized."""
         self._show("synthesizing", done, functions, f"{done:,} / {functions:,} functions")
 
+    def cells(self, done: int, cells: int, last: object) -> None:
+        """Show how many runs of a study are finished: call it as `experiments.cells.pool.Progress`."""
+        self._show("runs", done, cells, f"{done} / {cells}")
+
     def system(self, label: str, now_s: float, end_s: float) -> None:
         """Show how far a system is: call it as `experiments.run.Progress`."""
         self._show(label, now_s, end_s, f"{now_s:.0f} / {end_s:.0f} s")
