@@ -124,9 +124,9 @@ def _preface(chapters: Sequence[Chapter], scope: Scope) -> list[str]:
     )
     how = (
         f"Ours is the mean over {seeds}, in brackets its 95 % interval (Student's t); without brackets "
-        "nothing is random. *agrees*: within the tolerance of the claim (10 % where claims.csv is silent "
-        "on it); *same direction*: the effect is there, its size differs. No constant was tuned to hit a number "
-        "of the paper; what is fitted says so where it stands."
+        "nothing is random. *agrees*: within the tolerance of the claim (10 % unless claims.csv says "
+        "otherwise); *same direction*: the effect is there, its size differs. No constant was tuned to hit a "
+        "number of the paper; what is fitted says so where it stands."
     )
     return [compared, "", how]
 
