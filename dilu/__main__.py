@@ -22,6 +22,7 @@ from dilu.replay import replay
 from dilu.size import size
 from dilu.systems import systems
 from dilu.traces import traces
+from dilu.validate import validate
 from experiments import ExperimentError
 from policies import PolicyError
 from profiles import ProfileError
@@ -42,7 +43,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for verb in (replay, compare, size, systems, traces, paper):
+for verb in (replay, compare, validate, size, systems, traces, paper):
     cli.add_command(verb)
 
 
