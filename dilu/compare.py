@@ -11,6 +11,7 @@ import click
 from analysis import METRICS
 from dilu.help_text import examples
 from dilu.table import comparison_table, show
+from experiments.run_state import run_state
 from recording import RecordingError, Run, load_all
 from recording import load as load_system
 
@@ -26,6 +27,7 @@ def compare(folders: tuple[Path, ...]) -> None:
     """Put the systems of each run directory DIR side by side, with ratios to the first.
 
     DIR may also be the folder of one system; the one that is named first is what the others are held against.
+    Of a run that was aborted, those that finished are compared, and a line on standard error says so.
     """
     runs: dict[Path, Run] = {}
     for folder in folders:
@@ -39,10 +41,15 @@ def _runs(folder: Path) -> list[Run]:
     """Open a system, or all systems of a run directory in the order in which they ran."""
     if (folder / "manifest.json").exists():
         return [load_system(folder)]
+    state = run_state(folder)
+    if state is not None and state.state != "complete":
+        if not any(folder.glob("*/manifest.json")):
+            raise RecordingError(f"{folder}: {state}")
+        click.echo(f"dilu: {folder}: {state}", err=True)
     runs = load_all(folder)
-    ran = _systems_that_ran(folder / "comparison.csv")
+    ran = _systems_that_ran(folder / "comparison.csv") or ([] if state is None else list(state.systems))
     whole = {run.manifest.system for run in runs}
-    if missing := [name for name in ran if name not in whole]:
+    if (folder / "comparison.csv").exists() and (missing := [name for name in ran if name not in whole]):
         raise RecordingError(f"{folder / missing[0]}: is no whole run, although comparison.csv lists it")
     return sorted(
         runs, key=lambda run: ran.index(run.manifest.system) if run.manifest.system in ran else len(ran)

@@ -3,6 +3,7 @@
 from experiments.errors import ExperimentError
 from experiments.load import Experiment, load_experiment, shipped_experiments
 from experiments.run import Interrupted, RunDirectory, run_experiment
+from experiments.run_state import RunState, run_state
 from experiments.workload import Workload, resolve
 
 __all__ = [
@@ -10,9 +11,11 @@ __all__ = [
     "ExperimentError",
     "Interrupted",
     "RunDirectory",
+    "RunState",
     "Workload",
     "load_experiment",
     "resolve",
     "run_experiment",
+    "run_state",
     "shipped_experiments",
 ]

@@ -16,12 +16,14 @@ from typing import Any, Final
 from analysis import compare, summarise, write_comparison
 from experiments.errors import ExperimentError
 from experiments.load import Experiment
+from experiments.run_state import RunProgress, run_files
 from experiments.schema import ARRIVALS_FILE, COMPARISON_FILE
 from experiments.worlds import Runs, WorldName, runs_of
 from policies import Cluster, PolicyError, System
 from policies.functions import MixedCluster
 from policies.outcome import Outcome
 from profiles.interference import INTERFERENCE_ORIGINS
+from realgpu.errors import RealGpuError
 from realgpu.workers.protocol import BackendName
 from recording import (
     Manifest,
@@ -29,6 +31,7 @@ from recording import (
     load,
     write_arrivals,
 )
+from recording.manifest import MANIFEST_FILE
 
 RUNS: Final = Path("runs")
 """Where runs go that are given no folder."""
@@ -82,28 +85,59 @@ def run_experiment(
     ------
     ExperimentError
         If the workload cannot be resolved, `out` holds something, or a system cannot serve the experiment.
-        What had finished before stays; of the rest nothing does.
+    RealGpuError
+        If the host cannot run it for real, or a process crashed or hangs.
     Interrupted
-        On Ctrl-C; what had finished stays.
+        On Ctrl-C.
+
+    Notes
+    -----
+    Whatever ends the run, results of systems that had finished stay, with a comparison of them, and nothing
+    of the others; the directory's `run.json` says that the run was aborted, in which system, and why
+    (`experiments.run_state`). If none had finished, the directory is not there either, unless the real world
+    failed: then it keeps the arrivals and `run.json`, as what went wrong on a host is a result.
     """
     runs = runs_of(experiment, world, backend, reading)
+    summaries: list[Mapping[str, Any]] = []
     with _directory(experiment, out) as path:
-        write_arrivals(path / ARRIVALS_FILE, runs.arrivals)
-        summaries: list[Mapping[str, Any]] = []
+        of_world = backend if world == "realgpu" else None
+        state = RunProgress(path, experiment.name, tuple(experiment.systems), world, of_world)
         try:
+            write_arrivals(path / ARRIVALS_FILE, runs.arrivals)
             for label, system in experiment.systems.items():
+                state.begin(label)
                 summaries.append(_run_system(experiment, runs, path / label, label, system, progress))
-        except KeyboardInterrupt:
-            raise Interrupted(_finish(path, summaries)) from None
-        except (PolicyError, ExperimentError) as error:
-            _finish(path, summaries)
-            kept = f" (kept in {path}: {', '.join(s['system'] for s in summaries)})" if summaries else ""
-            raise ExperimentError(f"{experiment.document.name}: system {label}: {error}{kept}") from None
-        except BaseException:
-            _finish(path, summaries)
+                state.finish(label)
+            kept = _compare(path, summaries)
+        except BaseException as error:
+            with suppress(OSError):  # a full disk is not to hide what happened first
+                state.abort(_reason(error))
+            some = _compare(path, summaries) if summaries else None
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(some) from None
+            if isinstance(error, PolicyError | ExperimentError | RealGpuError):
+                kind = RealGpuError if isinstance(error, RealGpuError) else ExperimentError
+                said = _ending(error, state, path, some)
+                raise kind(f"{experiment.document.name}: {said}") from None
             raise
-        _finish(path, summaries)
-    return RunDirectory(path, tuple(summaries))
+        state.complete()
+    return kept
+
+
+def _reason(error: BaseException) -> str:
+    """Say why a run was aborted; what is no error of ours carries its type."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    ours = isinstance(error, PolicyError | ExperimentError | RealGpuError)
+    return str(error) if ours else f"{type(error).__name__}: {error}"
+
+
+def _ending(error: Exception, state: RunProgress, path: Path, kept: RunDirectory | None) -> str:
+    """Say in which system an error ended the run, and where what can be kept is."""
+    said = f"system {state.system}: {error}"
+    if kept is not None:
+        return f"{said} (kept in {path}: {', '.join(summary['system'] for summary in kept.summaries)})"
+    return f"{said} (told in {path})" if isinstance(error, RealGpuError) else said
 
 
 def _run_system(
@@ -198,15 +232,20 @@ def _interference(experiment: Experiment) -> Mapping[str, Any] | None:
 
 @contextmanager
 def _directory(experiment: Experiment, out: Path | None) -> Iterator[Path]:
-    """Make the run directory; take it away again if the run leaves nothing in it but its arrivals."""
+    """Make the run directory; take it away again if the run leaves nothing in it that says anything."""
     path, ours = _make(experiment, out)
+    failed_for_real = False
     try:
         yield path
+    except RealGpuError:
+        failed_for_real = True
+        raise
     finally:
         for half_written in path.glob(".*.partial"):  # Ctrl-C can hit before the recorder guards it
             shutil.rmtree(half_written)
-        if not (path / COMPARISON_FILE).exists():
-            (path / ARRIVALS_FILE).unlink(missing_ok=True)
+        if not failed_for_real and not any(path.glob(f"*/{MANIFEST_FILE}")):
+            for file in (path / ARRIVALS_FILE, *run_files(path)):
+                file.unlink(missing_ok=True)
             if ours:
                 path.rmdir()
             if out is None:
@@ -238,9 +277,7 @@ def _make(experiment: Experiment, out: Path | None) -> tuple[Path, bool]:
     return out, True
 
 
-def _finish(path: Path, summaries: Sequence[Mapping[str, Any]]) -> RunDirectory | None:
-    """Write the comparison of what finished; `None` if nothing did."""
-    if not summaries:
-        return None
+def _compare(path: Path, summaries: Sequence[Mapping[str, Any]]) -> RunDirectory:
+    """Write the comparison of what finished."""
     write_comparison(path / COMPARISON_FILE, compare(summaries))
     return RunDirectory(path, tuple(summaries))

@@ -11,6 +11,7 @@ from recording.manifest import MANIFEST_FILE
 
 ARRIVALS_FILE: Final = "arrivals.parquet"
 COMPARISON_FILE: Final = "comparison.csv"
+RUN_FILE: Final = "run.json"
 
 LABEL: Final = r"^[A-Za-z0-9][A-Za-z0-9_+.=-]*$"
 """What the name of a system in results looks like: it is a folder's name and a column's."""
@@ -243,7 +244,7 @@ class SystemSection(Section):
     @field_validator("label")
     @classmethod
     def _no_file_beside_it(cls, value: str | None) -> str | None:
-        if value in (ARRIVALS_FILE, COMPARISON_FILE, MANIFEST_FILE):
+        if value in (ARRIVALS_FILE, COMPARISON_FILE, MANIFEST_FILE, RUN_FILE):
             raise PydanticCustomError(
                 "one_of", "found '{found}', allowed is no name of a file of a run", {"found": value}
             )

@@ -1,8 +1,14 @@
-"""A worker process, as the orchestrator holds it."""
+"""A worker process, as the orchestrator holds it.
+
+It leads a process group of its own: a terminal's Ctrl-C reaches the orchestrator alone, which ends workers in
+order, and whatever a worker has started and left running is ended with it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -51,6 +57,7 @@ class HostedWorker:
                     stderr=subprocess.STDOUT,
                     pass_fds=[theirs.fileno()],
                     env=dict(environment),
+                    process_group=0,
                 )
             self._exit = os.pidfd_open(self._process.pid)
         except OSError as error:
@@ -73,7 +80,12 @@ class HostedWorker:
     @property
     def ended(self) -> bool:
         """The process has ended."""
-        return self._process.poll() is not None
+        return self.wait(0.0)
+
+    @property
+    def halted(self) -> bool:
+        """The process stands still by a signal, such as SIGSTOP."""
+        return is_halted(self._process.pid)
 
     def tell(self, message: Message) -> None:
         """Send a message; to one that has ended it does not matter, its end will be noticed."""
@@ -87,33 +99,42 @@ class HostedWorker:
 
     def terminate(self) -> None:
         """Send SIGTERM: end now, or between two iterations."""
-        self._process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._exit, signal.SIGTERM)
 
     def kill(self) -> None:
         """Send SIGKILL."""
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._exit, signal.SIGKILL)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for its end, and return whether it has come."""
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        readable, _, _ = select.select([self._exit], [], [], timeout_s)
+        return bool(readable)
 
     def fault(self, what: str) -> RealGpuError:
         """Return an error that says what is wrong with it, with the last lines of its log."""
-        status = self._process.poll()
-        if status is not None:
+        if self.ended:
+            status = self._reap()
             ending = signal.Signals(-status).name if status < 0 else f"exit status {status}"
             what = f"{what} ({ending})"
         lines = self._log_end()
         return RealGpuError(f"{self.label}: {what}; its log ends with: {' | '.join(lines) or '(nothing)'}")
 
     def close(self) -> None:
-        """Let go of a process that has ended."""
+        """Let go of it, once it has ended, and end what it has left running."""
         self.channel.close()
+        if self.ended:
+            self._reap()
         os.close(self._exit)
+
+    def _reap(self) -> int:
+        """Return the exit status of a process that has ended; the first time, end the rest of its group."""
+        if self._process.returncode is None:
+            # Its id, which is the group's too, is nobody else's before it is waited for.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
 
     def _log_end(self) -> list[str]:
         try:
@@ -123,3 +144,11 @@ class HostedWorker:
         except OSError:
             return []
         return [line.strip() for line in text.splitlines() if line.strip()][-LOG_LINES:]
+
+
+def is_halted(pid: int) -> bool:
+    """Whether a child process stands still by a signal, such as SIGSTOP."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it has ended, and was waited for
+        return False

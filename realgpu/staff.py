@@ -10,7 +10,7 @@ from typing import Final
 from policies import Function, Launch
 from profiles.sharing import Sharing
 from realgpu.errors import RealGpuError
-from realgpu.hosted import HostedWorker
+from realgpu.hosted import HostedWorker, is_halted
 from realgpu.hosting import Hosting
 from realgpu.household import Household
 from realgpu.interruption import Interruption
@@ -35,6 +35,9 @@ EXIT_WITHIN_S: Final = 1.0
 
 CHECK_S: Final = 1.0
 """How often it is seen to that nobody hangs."""
+
+MISSED_CHECKS: Final = 3
+"""If so many checks were missed, the one that is due judges nobody: others may have stood still as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +155,10 @@ class Staff:
                 events += self._reported(instance, worker, message)
         except RealGpuError as error:
             raise worker.fault(str(error)) from None
-        if worker.channel.closed and not worker.stopping:
+        left = ended or worker.channel.closed  # a child of one that has ended may hold its socket open
+        if left and not worker.stopping:
             raise worker.fault("ended unasked" if worker.wait(EXIT_WITHIN_S) else "hung up")
-        if worker.channel.closed and worker.channel in self._selector.get_map():
+        if left and worker.channel in self._selector.get_map():
             self._selector.unregister(worker.channel)
         if not ended:
             return events
@@ -179,12 +183,20 @@ class Staff:
 
     def _check_on_everybody(self) -> None:
         now_ns = time.monotonic_ns()
-        if now_ns < self._checked_ns + CHECK_S * 1e9:
+        since_ns, allowed_ns = now_ns - self._checked_ns, round(CHECK_S * 1e9)
+        if since_ns < allowed_ns:
             return
         self._checked_ns = now_ns
-        for instance, (deadline_ns, what) in self._deadlines.items():
+        if since_ns > MISSED_CHECKS * allowed_ns:
+            return  # this process stood still, perhaps with the controller beside it: a Ctrl-Z, and `fg`
+        for instance, worker in self._household.workers.items():
+            if worker.halted:
+                raise worker.fault("was halted by a signal")
+            deadline_ns, what = self._deadlines.get(instance, (now_ns, ""))
             if now_ns > deadline_ns:
-                raise self._household.workers[instance].fault(f"hangs: did not {what} in time")
+                raise worker.fault(f"hangs: did not {what} in time")
+        if is_halted(self._household.controller.pid):
+            raise RealGpuError("controller: was halted by a signal")
         heartbeat_ns = int(self._household.board.header["heartbeat_ns"][0])
         if heartbeat_ns and now_ns > heartbeat_ns + STALE_S * 1e9:
             raise RealGpuError(f"controller: hangs: no heartbeat for {STALE_S:g} s")

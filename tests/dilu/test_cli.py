@@ -56,7 +56,12 @@ def test_replay_takes_every_option(lab: Path, capfd: pytest.CaptureFixture[str])
     """Systems, seed, changes and the folder can be given on the command line."""
     options = ["--system", "dilu", "--seed", "5", "--set", "duration_s=5", "--world", "sim", "--out", "here"]
     assert run(["replay", "lab.yaml", *options]) == 0
-    assert sorted(p.name for p in Path("here").iterdir()) == ["arrivals.parquet", "comparison.csv", "dilu"]
+    assert sorted(p.name for p in Path("here").iterdir()) == [
+        "arrivals.parquet",
+        "comparison.csv",
+        "dilu",
+        "run.json",
+    ]
     assert "Results: here" in capfd.readouterr().out
 
 

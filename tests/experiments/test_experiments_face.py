@@ -10,9 +10,11 @@ def test_the_public_face() -> None:
         "ExperimentError",
         "Interrupted",
         "RunDirectory",
+        "RunState",
         "Workload",
         "load_experiment",
         "resolve",
         "run_experiment",
+        "run_state",
         "shipped_experiments",
     }

@@ -45,6 +45,7 @@ def test_a_run_directory_holds_everything(tmp_path: Path) -> None:
         "comparison.csv",
         "dilu",
         "exclusive",
+        "run.json",
     ]
     assert sorted(p.name for p in (run.path / "dilu").iterdir()) == [
         "batches.parquet",
@@ -91,7 +92,10 @@ def test_quotas_are_recorded_on_request(tmp_path: Path) -> None:
 
 
 def test_equal_runs_are_equal_bytes(tmp_path: Path) -> None:
-    """Two processes with different hash seeds write the same bytes, but for the time it took."""
+    """Two processes with different hash seeds write the same bytes, but for the time it took.
+
+    `run.json` says which process it was, and when: it is no result.
+    """
     path = tmp_path / "lab.yaml"
     path.write_text(LAB)
     contents = []
@@ -101,7 +105,8 @@ def test_equal_runs_are_equal_bytes(tmp_path: Path) -> None:
         subprocess.run(
             command, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": hash_seed}
         )
-        contents.append({str(p.relative_to(out)): _content(p) for p in sorted(out.rglob("*")) if p.is_file()})
+        files = [p for p in sorted(out.rglob("*")) if p.is_file() and p.name != "run.json"]
+        contents.append({str(p.relative_to(out)): _content(p) for p in files})
     assert contents[0] == contents[1]
 
 
@@ -157,6 +162,7 @@ def test_what_had_finished_survives_an_interrupt(
             "arrivals.parquet",
             "comparison.csv",
             "exclusive",
+            "run.json",
         ]
         assert load(tmp_path / "run").manifest.system == "exclusive"
     else:

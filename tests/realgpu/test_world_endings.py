@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_worlds import (
+    NO_ARRIVALS,
     Targets,
     children,
     deployed,
@@ -34,7 +36,7 @@ from realgpu.errors import RealGpuError
 from realgpu.hosting import Hosting
 
 HERE = Path(__file__).parent
-TIMES = range(3)
+TIMES = range(2)
 
 
 def eventually(condition: Callable[[], bool], within_s: float = 15.0) -> bool:
@@ -100,8 +102,10 @@ def orchestrator() -> Iterator[Orchestrator]:
 
 @pytest.mark.parametrize("_", TIMES)
 def test_a_ctrl_c_ends_everybody(_: int) -> None:
-    """The signal goes to the whole group, as a terminal sends it; the orchestrator alone decides."""
+    """The signal goes to the whole group, as a terminal sends it; workers lead groups of their own."""
     with orchestrator() as one:
+        assert os.getpgid(one.controller) == one.process.pid
+        assert [os.getpgid(pid) for pid in one.workers] == one.workers
         os.killpg(one.process.pid, signal.SIGINT)
         assert one.ended().startswith("KeyboardInterrupt")
         assert one.process.returncode == -signal.SIGINT
@@ -216,6 +220,89 @@ def test_an_instance_that_is_retired_while_it_starts_up_is_not_waited_for() -> N
     assert np.isnan(ran.instances["ready_s"][0])
     assert 2.0 <= ran.instances["retire_s"][0] < 2.8
     assert ran.gpus["instances"][-1] == 1
+
+
+LEAVES_A_CHILD = """
+import os, signal, socket, sys, time
+from realgpu.workers.channel import Channel
+from realgpu.workers.protocol import Begin, Ready, Stop, Stopped
+
+channel = Channel(socket.socket(fileno=int(sys.argv[2])))
+begin = channel.receive()
+child = os.fork()
+if child == 0:
+    time.sleep(3600)
+with open(sys.argv[1], "w") as file:
+    file.write(str(child))
+channel.send(Ready(time.monotonic_ns(), {}))
+if len(begin.model) == 4:
+    os.kill(os.getpid(), signal.SIGKILL)
+while not isinstance(channel.receive(), Stop):
+    pass
+"""
+"""A worker whose child holds its socket open; it kills itself if its model is called `dies`."""
+
+
+@pytest.mark.usefixtures("nothing_stays")
+@pytest.mark.parametrize("name", ["dies", "stops"])
+def test_what_a_worker_has_started_ends_with_it(name: str, tmp_path: Path) -> None:
+    """Whether the worker ends by itself or as it is told; and its death is noticed all the same."""
+    mark = tmp_path / "child"
+    command = (sys.executable, "-c", LEAVES_A_CHILD, str(mark))
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    hosting = Hosting(command=command, environment=lambda launch, row: environment)
+    functions = [serves(model(name), Size(1, 0.3, 0.3))]
+    long = name == "dies"
+    deployment = deployed(functions, [NO_ARRIVALS], duration_s=20.0 if long else 0.1)
+    with (
+        pytest.raises(RealGpuError, match=r"instance 0 \(dies\): ended unasked \(SIGKILL\)")
+        if long
+        else nullcontext()
+    ):
+        run_virtually(deployment, plain_system(), hosting=hosting)
+    assert eventually(lambda: not is_alive(int(mark.read_text())))
+
+
+@pytest.mark.usefixtures("nothing_stays")
+@pytest.mark.parametrize("whom", ["instance 0 (only)", "controller"])
+def test_who_is_halted_ends_the_run(whom: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found at the next check, long before a batch or a heartbeat is missed; SIGKILL ends it at last."""
+    monkeypatch.setattr(staff, "CHECK_S", 0.1)
+    monkeypatch.setattr(household, "TERMINATE_WITHIN_S", 0.3)
+
+    def halt(now_s: float) -> None:
+        own = workers(os.getpid())
+        (pid,) = children(os.getpid()) - own if whom == "controller" else own
+        os.kill(pid, signal.SIGSTOP)
+
+    long = deployed(ONE_BATCH.functions, [NO_ARRIVALS], duration_s=30.0)
+    with pytest.raises(RealGpuError, match=rf"^{re.escape(whom)}: was halted by a signal"):
+        run_virtually(long, plain_system(), progress=halt)
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_a_run_that_stood_still_as_a_whole_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-Z and `fg` the orchestrator may look before the controller's heart beats again."""
+    monkeypatch.setattr(staff, "STALE_S", 0.2)
+    monkeypatch.setattr(staff, "CHECK_S", 0.1)
+    halted: list[int] = []
+
+    def halt(now_s: float) -> None:
+        if not halted:
+            halted.extend(children(os.getpid()) - workers(os.getpid()))
+            os.kill(halted[0], signal.SIGSTOP)
+            time.sleep(0.5)
+            os.kill(halted[0], signal.SIGCONT)
+
+    long = deployed(ONE_BATCH.functions, [np.array([0.7])], duration_s=1.0)
+    ran = run_virtually(long, plain_system(), progress=halt)
+    assert len(halted) == 1
+    assert ran.batches["count"].tolist() == [1]
+
+
+def workers(pid: int) -> set[int]:
+    """Children of a process that lead a group of their own."""
+    return {child for child in children(pid) if os.getpgid(child) == child}
 
 
 def misbehaving(what: str, **values: object) -> Hosting:

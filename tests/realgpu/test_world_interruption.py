@@ -5,6 +5,8 @@ from __future__ import annotations
 import select
 import signal
 import threading
+from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 from small_worlds import descriptors
@@ -12,8 +14,23 @@ from small_worlds import descriptors
 from realgpu.interruption import Interruption
 
 
+@pytest.fixture(autouse=True)
+def as_at_the_start_of_a_program() -> Iterator[None]:
+    """Whatever this test run ignores, each test begins with what Python and the system do of themselves."""
+    fresh = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in fresh.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(
-    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+    ("number", "error"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)],
 )
 def test_a_signal_waits_until_it_is_asked_for(number: int, error: type[BaseException]) -> None:
     """It wakes whoever waits, and raises at the next check, not before."""
@@ -24,8 +41,53 @@ def test_a_signal_waits_until_it_is_asked_for(number: int, error: type[BaseExcep
         assert readable
         with pytest.raises(error) as raised:
             interruption.check()
-    if number == signal.SIGTERM:
-        assert raised.value.args == (143,)
+    if error is SystemExit:
+        assert raised.value.args == (128 + number,)
+
+
+def _interrupted_by(number: int) -> None:
+    with Interruption() as interruption:
+        signal.raise_signal(number)
+        interruption.check()
+        pytest.fail("went on")
+
+
+class Hung(KeyboardInterrupt):
+    """What a program's own handler raises."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_handler_of_before_has_its_way(number: int) -> None:
+    """It is called when the signal is acted on; what it raises is raised, what it installs stays."""
+    called: list[int] = []
+
+    def own(number: int, frame: FrameType | None) -> None:
+        called.append(number)
+        signal.signal(number, signal.SIG_IGN)
+        raise Hung
+
+    signal.signal(number, own)
+    with pytest.raises(Hung):
+        _interrupted_by(number)
+    assert called == [number]
+    assert signal.getsignal(number) == signal.SIG_IGN
+
+
+def test_a_handler_that_would_go_on_does_not() -> None:
+    """The run ends all the same: nobody else could end it."""
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    with pytest.raises(SystemExit, match="143"):
+        _interrupted_by(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_ignored_stays_ignored(number: int) -> None:
+    """As by `nohup`, or for a job in the background of a script."""
+    signal.signal(number, signal.SIG_IGN)
+    with Interruption() as interruption:
+        signal.raise_signal(number)
+        interruption.check()
+        assert signal.getsignal(number) == signal.SIG_IGN
 
 
 def _interrupted(times: int, error: BaseException | None = None) -> None:
