@@ -1,32 +1,61 @@
-"""Catalogs of profiles: a directory a GPU type, with gpu.yaml, a YAML file a model, raw points as CSV."""
+"""Catalogs of profiles: a directory a GPU type, with gpu.yaml, a YAML file a model, raw points as CSV.
+
+One that was measured also has device.json, the manifest of the device, and the measurements as they were
+made: measurements.csv, start_ups.csv and interference.csv.
+"""
 
 from __future__ import annotations
 
-import csv
-import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-import yaml
-from pydantic import BaseModel, ValidationError
-
+from profiles.capacity import Capacity, Prefill
 from profiles.errors import ProfileError
+from profiles.measurements import (
+    InterferenceMeasurement,
+    Measurement,
+    StartUpMeasurement,
+    read_interference,
+    read_measurements,
+    read_start_ups,
+)
 from profiles.model import GpuType, ModelProfile
 from profiles.provenance import Provenance
-from profiles.schema import GpuFile, HostSection, LatencySection, ModelFile, TrainingSection, origins
+from profiles.reading import nearest_name, read_device, read_points, read_section
+from profiles.schema import (
+    CapacitySection,
+    GpuFile,
+    HostSection,
+    LatencySection,
+    ModelFile,
+    PointsSection,
+    PrefillSection,
+    TrainingSection,
+    origins,
+)
 from profiles.startup import StartUp
-from profiles.surface import LatencySurface, Point
+from profiles.surface import Covariance, HeldOut, LatencySurface, Point
 from profiles.training import StepCurve, TrainingProfile
 
 SHIPPED = Path(__file__).parent / "data" / "a100-40gb"
 """The catalog that is used when none is named: the testbed of the Dilu paper (section 5.1)."""
 
-POINT_COLUMNS = ["batch", "share", "seconds"]
 
-Section = TypeVar("Section", bound=BaseModel)
+class Files(NamedTuple):
+    """Names of the files of a catalog that do not belong to one model."""
+
+    gpu: str = "gpu.yaml"
+    device: str = "device.json"
+    measurements: str = "measurements.csv"
+    start_ups: str = "start_ups.csv"
+    interference: str = "interference.csv"
+
+
+FILES = Files()
 
 
 @dataclass(frozen=True)
@@ -41,11 +70,19 @@ class Catalog:
         Profiles by name, in alphabetical order.
     gpu_provenance
         The origin of the GPU's values, and of the parts of a cold start that depend on the host.
+    device
+        The manifest of the device that was measured, as JSON types; `None` where none was.
+    measurements, start_ups, interference
+        What was measured, as it was; possibly nothing.
     """
 
     gpu: GpuType
     models: Mapping[str, ModelProfile]
     gpu_provenance: Mapping[str, Provenance] = field(default_factory=dict, compare=False, repr=False)
+    device: Mapping[str, Any] | None = None
+    measurements: tuple[Measurement, ...] = field(default=(), repr=False)
+    start_ups: tuple[StartUpMeasurement, ...] = field(default=(), repr=False)
+    interference: tuple[InterferenceMeasurement, ...] = field(default=(), repr=False)
 
     def model(self, name: str) -> ModelProfile:
         """Return the profile of a model.
@@ -57,26 +94,43 @@ class Catalog:
         """
         if name in self.models:
             return self.models[name]
-        raise ProfileError(f"model: found {name!r}, {_suggestion(name, list(self.models))}")
+        raise ProfileError(f"model: found {name!r}, {nearest_name(name, list(self.models))}")
 
     def provenance_report(self) -> dict[str, Any]:
         """Return the origin of every value and the error of each surface, as JSON types for a manifest."""
-        return {
+        report: dict[str, Any] = {
             "gpu": {"name": self.gpu.name, "values": _plain(self.gpu_provenance)},
             "models": {
                 name: {
                     "fit_mean_error": model.latency.fit_mean_error,
                     "fit_max_error": model.latency.fit_max_error,
                     "points": len(model.latency.points),
+                    **_held_out_report("held_out", model.latency.held_out),
+                    **_step_report(model.training),
                     "values": _plain(model.provenance),
                 }
                 for name, model in self.models.items()
             },
         }
+        return report if self.device is None else report | {"device": dict(self.device)}
+
+    def extrapolations(self) -> dict[str, str]:
+        """Say for each model what was asked for outside the range of its fits; only those of which it was.
+
+        It covers all questions of this process since `forget`: a run that reports what it asked itself calls
+        that first.
+        """
+        said = {name: model.extrapolation() for name, model in self.models.items()}
+        return {name: words for name, words in said.items() if words is not None}
+
+    def forget(self) -> None:
+        """Forget what was asked so far."""
+        for model in self.models.values():
+            model.forget()
 
 
 def load_catalog(path: str | Path | None = None) -> Catalog:
-    """Read a catalog, the shipped one by default; each directory is read once and remembered.
+    """Read a catalog, the shipped one by default; each directory is read once, and again when it changes.
 
     Parameters
     ----------
@@ -89,15 +143,34 @@ def load_catalog(path: str | Path | None = None) -> Catalog:
     ProfileError
         If the directory or a file is missing or malformed, naming file and field.
     """
-    return _load(Path(path).resolve() if path is not None else SHIPPED)
+    directory = Path(path).resolve() if path is not None else SHIPPED
+    return _remembered(directory, _state(directory))
+
+
+State = tuple[tuple[str, int, int, int], ...]
+
+
+def _state(directory: Path) -> State:
+    """Return what tells whether a directory changed: each file's name, identity, size and time."""
+    if not directory.is_dir():
+        raise ProfileError(f"{directory}: found no directory, a catalog is one with gpu.yaml and model files")
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            state = entry.stat(follow_symlinks=entry.is_file())
+            found.append((entry.name, state.st_ino, state.st_size, state.st_mtime_ns))
+    return tuple(sorted(found))
 
 
 @lru_cache(maxsize=16)
-def _load(directory: Path) -> Catalog:
-    if not directory.is_dir():
-        raise ProfileError(f"{directory}: found no directory, a catalog is one with gpu.yaml and model files")
-    gpu_path = directory / "gpu.yaml"
-    gpu = _parse(gpu_path, GpuFile)
+def _remembered(directory: Path, state: State) -> Catalog:
+    return read_catalog(directory)
+
+
+def read_catalog(directory: Path) -> Catalog:
+    """Read a catalog from its files, whether it was read before or not. Raises as `load_catalog`."""
+    gpu_path = directory / FILES.gpu
+    gpu = read_section(gpu_path, GpuFile)
     models: dict[str, ModelProfile] = {}
     for path in sorted(directory.glob("*.yaml")):
         if path != gpu_path:
@@ -105,18 +178,28 @@ def _load(directory: Path) -> Catalog:
             models[model.name] = model
     if not models:
         raise ProfileError(f"{directory}: found no model file, a catalog needs at least one")
-    gpu_type = GpuType(gpu.name, gpu.memory_bytes.value, gpu.sms.value)
-    return Catalog(gpu_type, models, origins(gpu))
+    device, measurements, start_ups, interference = (directory / name for name in FILES[1:])
+    return Catalog(
+        GpuType(gpu.name, gpu.memory_bytes.value, gpu.sms.value),
+        models,
+        origins(gpu),
+        device=read_device(device) if device.exists() else None,
+        measurements=tuple(read_measurements(measurements)) if measurements.exists() else (),
+        start_ups=tuple(read_start_ups(start_ups)) if start_ups.exists() else (),
+        interference=tuple(read_interference(interference)) if interference.exists() else (),
+    )
 
 
 def _model(path: Path, host: HostSection) -> ModelProfile:
-    file = _parse(path, ModelFile)
+    file = read_section(path, ModelFile)
     if file.name != path.stem:
         raise ProfileError(f"{path}: name: found {file.name!r}, allowed is the file's own name {path.stem!r}")
     if file.kind == "llm" and file.output_tokens is None:
         raise ProfileError(f"{path}: output_tokens: found nothing, an llm needs its default answer length")
     if file.kind == "inference" and file.output_tokens is not None:
         raise ProfileError(f"{path}: output_tokens: found a value, only an llm has output tokens")
+    if file.kind == "inference" and file.prefill is not None:
+        raise ProfileError(f"{path}: prefill: found a section, only an llm has prompts")
     startup = StartUp(
         container_s=host.container_s.value,
         runtime_s=host.runtime_s.value,
@@ -138,11 +221,13 @@ def _model(path: Path, host: HostSection) -> ModelProfile:
             launches=file.launches.value,
             wave_s=file.wave_s.value,
             startup=startup,
-            training=_training(file.training) if file.training is not None else None,
+            training=_training(path, file.training) if file.training is not None else None,
+            capacity=_capacity(file.capacity),
+            prefill=_prefill(file.prefill),
             provenance=origins(file) | origins(host, "startup."),
         )
     except ProfileError as error:
-        raise ProfileError(f"{path}: {error}") from None
+        raise ProfileError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 def _surface(path: Path, section: LatencySection) -> LatencySurface:
@@ -156,102 +241,90 @@ def _surface(path: Path, section: LatencySection) -> LatencySurface:
         shares=(section.shares[0], section.shares[1]),
         fit_mean_error=section.mean_error,
         fit_max_error=section.max_error,
-        points=read_points(path.parent / section.points.file) if section.points is not None else (),
+        points=_points(path, section.points),
+        covariance=_covariance(section.covariance),
+        held_out=_held_out(section),
     )
 
 
-def _training(section: TrainingSection) -> TrainingProfile:
+def _training(path: Path, section: TrainingSection) -> TrainingProfile:
     return TrainingProfile(
         batch=section.batch.value,
         workers=section.workers.value,
         memory_bytes=section.memory_bytes.value,
         launches=section.launches.value,
         wave_s=section.wave_s.value,
-        step=StepCurve(section.floor_s.value, section.work_s.value, section.g.value),
+        step=StepCurve(
+            section.floor_s.value,
+            section.work_s.value,
+            section.g.value,
+            shares=(section.shares[0], section.shares[1]) if section.shares is not None else None,
+            fit_mean_error=section.mean_error,
+            fit_max_error=section.max_error,
+            points=_points(path, section.points),
+            covariance=_covariance(section.covariance),
+            held_out=_held_out(section),
+        ),
+        capacity=_capacity(section.capacity),
     )
 
 
-def read_points(path: Path) -> tuple[Point, ...]:
-    """Read raw measurements from a CSV file with the columns batch, share, seconds.
-
-    Raises
-    ------
-    ProfileError
-        If the file is missing or a line is not a batch from 1, a share in (0, 1] and seconds above 0.
-    """
-    lines = list(csv.reader(_text(path).splitlines()))
-    if not lines or lines[0] != POINT_COLUMNS:
-        found = ",".join(lines[0]) if lines else "an empty file"
-        raise ProfileError(f"{path}: line 1: found {found}, allowed is {','.join(POINT_COLUMNS)}")
-    return tuple(_point(f"{path}: line {number}", cells) for number, cells in enumerate(lines[1:], start=2))
+def _points(path: Path, section: PointsSection | None) -> tuple[Point, ...]:
+    return read_points(path.parent / section.file) if section is not None else ()
 
 
-def _point(where: str, cells: list[str]) -> Point:
-    try:
-        batch, share, seconds = cells
-        point = Point(int(batch), float(share), float(seconds))
-    except ValueError:
-        raise ProfileError(f"{where}: found {','.join(cells)}, allowed are three numbers") from None
-    if point.batch < 1 or not 0.0 < point.share <= 1.0 or not 0.0 < point.seconds < float("inf"):
-        raise ProfileError(
-            f"{where}: found {','.join(cells)}, allowed is batch >= 1, 0 < share <= 1, seconds > 0"
-        )
-    return point
+def _covariance(rows: list[list[float]] | None) -> Covariance | None:
+    return tuple(tuple(row) for row in rows) if rows is not None else None
 
 
-def _parse(path: Path, schema: type[Section]) -> Section:
-    try:
-        content = yaml.safe_load(_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark is not None else ""
-        raise ProfileError(f"{path}: {line}found text that is not YAML") from None
-    if not isinstance(content, dict):
-        raise ProfileError(f"{path}: found {type(content).__name__}, allowed is a mapping of fields")
-    try:
-        return schema.model_validate(content)
-    except ValidationError as error:
-        raise ProfileError(f"{path}: {_first(error, schema)}") from None
+def _held_out(section: LatencySection | TrainingSection) -> HeldOut | None:
+    parts = (section.held_out_points, section.held_out_mean_error, section.held_out_max_error)
+    points, mean_error, max_error = parts
+    if points is None or mean_error is None or max_error is None:
+        if any(part is not None for part in parts):
+            raise ProfileError(
+                "held_out_points: found some of held_out_points, held_out_mean_error and "
+                "held_out_max_error, allowed are all or none"
+            )
+        return None
+    return HeldOut(points, mean_error, max_error)
 
 
-def _first(error: ValidationError, schema: type[BaseModel]) -> str:
-    """Say the first of pydantic's complaints in one line."""
-    complaint = error.errors(include_url=False)[0]
-    field_path = ".".join(str(part) for part in complaint["loc"])
-    if complaint["type"] == "missing":
-        return f"{field_path}: found nothing, the field is required"
-    if complaint["type"] == "extra_forbidden":
-        *parents, key = complaint["loc"]
-        return f"{field_path}: unknown field, {_suggestion(str(key), _fields(schema, parents))}"
-    return f"{field_path}: found {complaint['input']!r}, {complaint['msg'][0].lower()}{complaint['msg'][1:]}"
+def _capacity(section: CapacitySection | None) -> Capacity | None:
+    if section is None:
+        return None
+    cost = section.batch_cost
+    return Capacity(
+        section.cost_model,
+        section.cost_per_s.value,
+        measured=tuple(cost.points.items()) if cost.points is not None else (),
+        line=(cost.line[0], cost.line[1]) if cost.line is not None else None,
+    )
 
 
-def _fields(schema: type[BaseModel], parents: list[int | str]) -> list[str]:
-    """Names of the fields that are allowed under a path of the schema."""
-    for parent in parents:
-        annotation = schema.model_fields[str(parent)].annotation
-        members = getattr(annotation, "__args__", None) or (annotation,)
-        candidates = [member for member in (annotation, *members) if _is_model(member)]
-        schema = candidates[0]
-    return list(schema.model_fields)
+def _prefill(section: PrefillSection | None) -> Prefill | None:
+    return Prefill(section.tokens, tuple(section.seconds.items())) if section is not None else None
 
 
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _held_out_report(key: str, held_out: HeldOut | None) -> dict[str, Any]:
+    if held_out is None:
+        return {}
+    return {
+        f"{key}_points": held_out.points,
+        f"{key}_mean_error": held_out.mean_error,
+        f"{key}_max_error": held_out.max_error,
+    }
 
 
-def _suggestion(found: str, allowed: list[str]) -> str:
-    nearest = difflib.get_close_matches(found, allowed, n=1, cutoff=0.0)
-    return f"nearest is {nearest[0]!r} (allowed are {', '.join(allowed)})"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ProfileError(f"{path}: found no readable file ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ProfileError(f"{path}: found bytes that are not UTF-8 text") from None
+def _step_report(training: TrainingProfile | None) -> dict[str, Any]:
+    if training is None or training.step.fit_mean_error is None:
+        return {}
+    return {
+        "training_fit_mean_error": training.step.fit_mean_error,
+        "training_fit_max_error": training.step.fit_max_error,
+        "training_points": len(training.step.points),
+        **_held_out_report("training_held_out", training.step.held_out),
+    }
 
 
 def _plain(provenance: Mapping[str, Provenance]) -> dict[str, dict[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from profiles.capacity import Capacity, Prefill
 from profiles.errors import ProfileError
 from profiles.provenance import Provenance
 from profiles.startup import StartUp
@@ -52,6 +53,10 @@ class ModelProfile:
         The parts of a cold start.
     training
         What training costs; `None` where the model is only served.
+    capacity
+        What a launch gate charges for a batch; `None` where it was not measured.
+    prefill
+        What the prompt of an `llm` costs; `None` where it was not measured.
     provenance
         The origin of every value above, by its path in the profile (`slo_s`, `training.batch`, ...).
     """
@@ -68,6 +73,8 @@ class ModelProfile:
     wave_s: float
     startup: StartUp
     training: TrainingProfile | None = None
+    capacity: Capacity | None = None
+    prefill: Prefill | None = None
     provenance: Mapping[str, Provenance] = field(default_factory=dict, compare=False, repr=False)
 
     def measure(self, batch: int, share: float) -> float:
@@ -94,3 +101,18 @@ class ModelProfile:
         if self.training is None:
             raise ProfileError(f"{self.name}: training: found none, the profile only describes serving")
         return self.training.measure
+
+    def extrapolation(self) -> str | None:
+        """Say what was asked for outside the ranges the profile was fitted on, furthest out; `None`: nothing.
+
+        It covers all questions of this process since `forget`. A raw point is no extrapolation.
+        """
+        step = self.training.step.extrapolation() if self.training is not None else None
+        said = [words for words in (self.latency.extrapolation(), step and f"training {step}") if words]
+        return "; ".join(said) or None
+
+    def forget(self) -> None:
+        """Forget what was asked so far."""
+        self.latency.forget()
+        if self.training is not None:
+            self.training.step.forget()

@@ -22,6 +22,10 @@ Sharpness = Annotated[float, Field(ge=1.0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+ByBatch = Annotated[dict[Count, Positive], Field(min_length=1)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -35,7 +39,7 @@ class Sourced(_Section, Generic[T]):
 
 
 class PointsSection(_Section):
-    """Raw measurements: a CSV file beside the profile with the columns batch, share, seconds."""
+    """Raw measurements: a CSV file beside the profile, batch, share, seconds and perhaps held_out."""
 
     file: Name
     kind: ProvenanceKind
@@ -56,11 +60,41 @@ class LatencySection(_Section):
     max_error: Error | None
     batches: Annotated[list[Count], Field(min_length=2, max_length=2)]
     shares: Annotated[list[Share], Field(min_length=2, max_length=2)]
+    held_out_points: Count | None = None
+    held_out_mean_error: Error | None = None
+    held_out_max_error: Error | None = None
+    covariance: list[list[Finite]] | None = None
     points: PointsSection | None = None
 
 
+class BatchCostSection(_Section):
+    """What a launch gate charges for a batch, at some batches, or on a line `[fixed, of each request]`."""
+
+    kind: ProvenanceKind
+    source: Text
+    points: ByBatch | None = None
+    line: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None = None
+
+
+class CapacitySection(_Section):
+    """A `Capacity`: what a launch gate charges, and how fast that is spent alone on the whole GPU."""
+
+    cost_model: Text
+    cost_per_s: Sourced[Positive]
+    batch_cost: BatchCostSection
+
+
+class PrefillSection(_Section):
+    """A `Prefill`: the length of the prompts, and seconds at some batches."""
+
+    kind: ProvenanceKind
+    source: Text
+    tokens: Count
+    seconds: ByBatch
+
+
 class TrainingSection(_Section):
-    """A `TrainingProfile`; `floor_s`, `work_s` and `g` are its `StepCurve`."""
+    """A `TrainingProfile`; `floor_s`, `work_s` and `g` are its `StepCurve`, and so is what follows them."""
 
     batch: Sourced[Count]
     workers: Sourced[Count]
@@ -70,6 +104,15 @@ class TrainingSection(_Section):
     floor_s: Sourced[Seconds]
     work_s: Sourced[Positive]
     g: Sourced[Sharpness]
+    mean_error: Error | None = None
+    max_error: Error | None = None
+    shares: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = None
+    held_out_points: Count | None = None
+    held_out_mean_error: Error | None = None
+    held_out_max_error: Error | None = None
+    covariance: list[list[Finite]] | None = None
+    points: PointsSection | None = None
+    capacity: CapacitySection | None = None
 
 
 class ModelFile(_Section):
@@ -86,6 +129,8 @@ class ModelFile(_Section):
     launches: Sourced[Count]
     wave_s: Sourced[Seconds]
     warm_up_s: Sourced[Seconds]
+    capacity: CapacitySection | None = None
+    prefill: PrefillSection | None = None
     training: TrainingSection | None = None
 
 
@@ -96,6 +141,10 @@ class HostSection(_Section):
     runtime_s: Sourced[Seconds]
     context_s: Sourced[Seconds]
     bandwidth_bytes_per_s: Sourced[Positive]
+
+
+FORMAT = 1
+"""The version of these files that is read and written."""
 
 
 class GpuFile(_Section):
@@ -113,7 +162,7 @@ def origins(section: _Section, prefix: str = "") -> dict[str, Provenance]:
     found: dict[str, Provenance] = {}
     for name in type(section).model_fields:
         value = getattr(section, name)
-        if isinstance(value, Sourced | LatencySection | PointsSection):
+        if isinstance(value, Sourced | LatencySection | PointsSection | BatchCostSection | PrefillSection):
             found[prefix + name] = Provenance(value.kind, value.source)
         if isinstance(value, _Section) and not isinstance(value, Sourced):
             found |= origins(value, f"{prefix}{name}.")

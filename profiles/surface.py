@@ -6,7 +6,11 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
+from profiles.beyond import SHARE_SLACK, Beyond
 from profiles.errors import ProfileError
+
+Covariance = tuple[tuple[float, ...], ...]
+"""Covariance of fitted coefficients, a row each, in their order and units."""
 
 MEMO_LIMIT = 100_000
 """Remembered answers of one surface or curve; the memory is bounded by forgetting them all at this number."""
@@ -14,16 +18,26 @@ MEMO_LIMIT = 100_000
 ROUND_DIGITS = 9
 """Answers are rounded to a nanosecond, so that no table depends on the last bit of a machine's `pow`."""
 
-SHARE_SLACK = 1e-9
-"""How far rounding errors of a sum may carry a share above 1."""
-
 
 class Point(NamedTuple):
-    """One raw measurement: `seconds` for a batch of `batch` on the share `share` of the SMs."""
+    """One raw measurement: `seconds` for a batch of `batch` on the share `share` of the SMs.
+
+    One that is `held_out` was not fitted; the fit is scored on it.
+    """
 
     batch: int
     share: float
     seconds: float
+    held_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Relative error of a fit over the measurements that it did not see, and how many these are."""
+
+    points: int
+    mean_error: float
+    max_error: float
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,10 @@ class LatencySurface:
         Relative error of the surface over the raw points; `None` where it was not fitted.
     points
         The raw measurements, possibly none.
+    covariance
+        Covariance of `(l0_s, f1_s, w1_s, w0_s, g)`, in their units; `None` where it is not known.
+    held_out
+        The error over the points that were held out; `None` where none were.
 
     Raises
     ------
@@ -64,8 +82,11 @@ class LatencySurface:
     fit_mean_error: float | None = None
     fit_max_error: float | None = None
     points: tuple[Point, ...] = ()
+    covariance: Covariance | None = None
+    held_out: HeldOut | None = None
     _memo: dict[tuple[int, float], float] = field(default_factory=dict, init=False, repr=False, compare=False)
     _measured: dict[tuple[int, float], float] = field(init=False, repr=False, compare=False)
+    _beyond: Beyond = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("l0_s", "f1_s", "w1_s", "w0_s"):
@@ -79,8 +100,10 @@ class LatencySurface:
             raise ProfileError(f"batches: found {list(self.batches)}, allowed are [min, max] from 1")
         if not 0.0 < self.shares[0] <= self.shares[1] <= 1.0:
             raise ProfileError(f"shares: found {list(self.shares)}, allowed are [min, max] in (0, 1]")
+        check_covariance(self.covariance, 5)
         measured = {(point.batch, _grid(point.share)): point.seconds for point in self.points}
         object.__setattr__(self, "_measured", measured)
+        object.__setattr__(self, "_beyond", Beyond(self.batches, self.shares))
 
     def __reduce__(self) -> tuple[type[LatencySurface], tuple[Any, ...]]:
         return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)
@@ -109,6 +132,15 @@ class LatencySurface:
             and self.shares[0] - SHARE_SLACK <= share <= self.shares[1] + SHARE_SLACK
         )
 
+    def extrapolation(self) -> str | None:
+        """Say what was asked for outside the fitted range since `forget`, furthest out; `None`: nothing."""
+        return self._beyond.words()
+
+    def forget(self) -> None:
+        """Forget every answer and every question: what is asked from now on is this run's."""
+        self._memo.clear()
+        self._beyond.forget()
+
     def _evaluate(self, batch: int, share: float) -> float:
         if batch < 1:
             raise ProfileError(f"batch: found {batch}, allowed are integers from 1")
@@ -116,6 +148,8 @@ class LatencySurface:
         floor_s = self.l0_s + self.f1_s * batch
         work_s = (self.w1_s * batch + self.w0_s) / min(share, 1.0)
         seconds = round(smooth_maximum(floor_s, work_s, self.g), ROUND_DIGITS)
+        if not self.inside(batch, share):
+            self._beyond.note(batch, share)
         if len(self._memo) >= MEMO_LIMIT:
             self._memo.clear()
         self._memo[batch, share] = seconds
@@ -135,6 +169,19 @@ def check_sharpness(g: float) -> None:
     """Raise `ProfileError` unless `g` is a finite number from 1."""
     if not 1.0 <= g < math.inf:
         raise ProfileError(f"g: found {g}, allowed are finite numbers from 1")
+
+
+def check_covariance(covariance: Covariance | None, coefficients: int) -> None:
+    """Raise `ProfileError` unless a covariance has a row and a column for each coefficient, all finite."""
+    if covariance is None:
+        return
+    shape = [len(row) for row in covariance]
+    if shape != [coefficients] * coefficients:
+        raise ProfileError(
+            f"covariance: found rows of {shape}, allowed are {coefficients} rows of {coefficients}"
+        )
+    if not all(math.isfinite(cell) for row in covariance for cell in row):
+        raise ProfileError("covariance: found a number that is not finite")
 
 
 def check_share(share: float) -> None:

@@ -8,17 +8,30 @@ from pathlib import Path
 import pytest
 
 from profiles import (
+    Capacity,
     LatencySurface,
     ModelProfile,
+    Point,
+    Prefill,
     ProfileError,
     StartUp,
-    StepCurve,
     TrainingProfile,
     load_catalog,
 )
-from profiles.catalog import SHIPPED, read_points
+from profiles.catalog import SHIPPED
+from profiles.reading import read_points
 
 MODELS = list(load_catalog().models.values())
+PREFILL = "prefill: {kind: measured, source: here, tokens: 128, seconds: {1: 0.01}}\n"
+CAPACITY = """\
+capacity:
+  cost_model: blocks
+  cost_per_s: {value: 9.0, kind: measured, source: here}
+  batch_cost:
+    kind: measured
+    source: here
+    points: {1: 2.0}
+"""
 Edit = Callable[[str, str, str], Path]
 
 
@@ -60,7 +73,7 @@ def test_the_shipped_catalog_has_the_paper_s_models_on_its_gpu() -> None:
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_no_value_goes_without_its_origin(model: ModelProfile) -> None:
     """Every number of a profile has a provenance, and every provenance belongs to a number."""
-    own = {"name", "kind", "latency", "startup", "training", "provenance"}
+    own = {"name", "kind", "latency", "startup", "training", "capacity", "prefill", "provenance"}
     expected = {field.name for field in fields(ModelProfile)} - own
     # A fit's coefficients, errors and range share one origin; weights and warm-up stand at the model.
     expected |= {"latency"} | ({"latency.points"} if model.latency.points else set())
@@ -70,8 +83,9 @@ def test_no_value_goes_without_its_origin(model: ModelProfile) -> None:
     }
     expected |= {"warm_up_s"}
     assert model.training is not None
-    expected |= {f"training.{f.name}" for f in fields(TrainingProfile)} - {"training.step"}
-    expected |= {f"training.{f.name}" for f in fields(StepCurve) if f.init}
+    expected |= {f"training.{f.name}" for f in fields(TrainingProfile)}
+    expected -= {"training.step", "training.capacity"}
+    expected |= {"training.floor_s", "training.work_s", "training.g"}
     if model.kind == "inference":
         expected -= {"output_tokens"}
     assert set(model.provenance) == expected
@@ -121,6 +135,72 @@ def test_an_unknown_model_names_the_nearest() -> None:
 def test_a_catalog_is_read_once() -> None:
     """Asking again gives the same object."""
     assert load_catalog() is load_catalog(SHIPPED)
+
+
+def test_a_catalog_that_changed_is_read_again(edited: Edit) -> None:
+    """A file that is other than it was makes the catalog another, and one that is not does not."""
+    directory = edited("vgg19.yaml", "value: 0.08", "value: 0.25")
+    first = load_catalog(directory)
+    assert load_catalog(directory) is first
+    text = (directory / "vgg19.yaml").read_text(encoding="utf-8")
+    (directory / "vgg19.yaml").write_text(text.replace("value: 0.25", "value: 0.26"), encoding="utf-8")
+    assert load_catalog(directory).model("vgg19").slo_s == 0.26
+    (directory / "vgg19.yaml").unlink()
+    assert "vgg19" not in load_catalog(directory).models
+
+
+def test_capacity_and_prefill_are_read_with_their_origins(edited: Edit) -> None:
+    """The optional sections of a file arrive in the profile."""
+    catalog = load_catalog(edited("llama2-7b.yaml", "training:", CAPACITY + PREFILL + "training:"))
+    model = catalog.model("llama2-7b")
+    assert model.capacity == Capacity("blocks", 9.0, measured=((1, 2.0),))
+    assert model.prefill == Prefill(128, ((1, 0.01),))
+    assert {path for path, origin in model.provenance.items() if origin.source == "here"} == {
+        "capacity.cost_per_s",
+        "capacity.batch_cost",
+        "prefill",
+    }
+
+
+def test_held_out_points_are_read_from_their_column(edited: Edit) -> None:
+    """A fourth column marks points that no fit has seen; what is neither true nor false is refused."""
+    directory = edited("vgg19.yaml", "name", "name")
+    path = directory / "some.csv"
+    path.write_text("batch,share,seconds,held_out\n1,0.5,0.2,true\n2,0.5,0.3,false\n", encoding="utf-8")
+    assert read_points(path) == (Point(1, 0.5, 0.2, True), Point(2, 0.5, 0.3))
+    for bad in ("1,0.5,0.2", "1,0.5,0.2,yes", "1,0.5,0.2,true,4"):
+        path.write_text(f"batch,share,seconds,held_out\n{bad}\n", encoding="utf-8")
+        with pytest.raises(ProfileError, match=r"some\.csv: line 2: found 1,0\.5,0\.2.*, and true or false"):
+            read_points(path)
+
+
+def test_a_device_is_read_and_reported(edited: Edit) -> None:
+    """The manifest beside the profiles is in the catalog and in its report; without one there is no entry."""
+    directory = edited("vgg19.yaml", "name", "name")
+    (directory / "device.json").write_text('{"name": "H100", "sms": 132}', encoding="utf-8")
+    catalog = load_catalog(directory)
+    assert catalog.device == {"name": "H100", "sms": 132}
+    assert catalog.provenance_report()["device"] == catalog.device
+    assert "device" not in load_catalog().provenance_report()
+    for bad, message in (("[1]", "found list"), ("{", "line 1: found text that is not JSON")):
+        (directory / "device.json").write_text(bad, encoding="utf-8")
+        with pytest.raises(ProfileError, match=rf"device\.json: {message}"):
+            load_catalog(directory)
+
+
+def test_extrapolations_are_those_since_the_last_forgetting() -> None:
+    """A catalog says of which models more was asked than was fitted, in words, until it is told to forget."""
+    catalog = pickle.loads(pickle.dumps(load_catalog()))
+    catalog.model("vgg19").latency.seconds(4, 0.5)
+    assert catalog.extrapolations() == {}
+    catalog.model("vgg19").latency.seconds(64, 0.02)
+    assert catalog.extrapolations() == {
+        "vgg19": "asked for batches up to 64, fitted up to 32 and for shares down to 0.02, fitted from 0.1"
+    }
+    catalog.forget()
+    assert catalog.extrapolations() == {}
+    catalog.model("vgg19").latency.seconds(64, 0.5)
+    assert list(catalog.extrapolations()) == ["vgg19"]
 
 
 def test_profiles_travel_to_other_processes() -> None:
@@ -181,7 +261,49 @@ def test_a_user_s_catalog_replaces_the_shipped_one(edited: Edit) -> None:
             "kind: [inference",
             r"vgg19\.yaml: line \d+: found text that is not",
         ),
-        ("gpu.yaml", "format: 1", "format: 2", r"gpu\.yaml: format: found 2"),
+        (
+            "gpu.yaml",
+            "format: 1",
+            "format: 2",
+            r"gpu\.yaml: format: found 2, this version reads 1: read it with the version that wrote it, or",
+        ),
+        ("gpu.yaml", "format: 1", "format: one", r"gpu\.yaml: format: found 'one', input should be 1"),
+        (
+            "vgg19.yaml",
+            "  shares: [0.1, 1.0]",
+            "  shares: [0.1, 1.0]\n  held_out_points: 3",
+            r"held_out_points: ",
+        ),
+        (
+            "vgg19.yaml",
+            "  shares: [0.1, 1.0]",
+            "  shares: [0.1, 1.0]\n  covariance: [[1.0]]",
+            r"covariance: found",
+        ),
+        (
+            "vgg19.yaml",
+            "training:",
+            PREFILL + "training:",
+            r"vgg19\.yaml: prefill: found a section",
+        ),
+        (
+            "vgg19.yaml",
+            "training:",
+            CAPACITY.replace("    points: {1: 2.0}\n", "") + "training:",
+            r"vgg19\.yaml: batch_cost: allowed are either costs by batch or a line",
+        ),
+        (
+            "vgg19.yaml",
+            "training:",
+            CAPACITY.replace("{1: 2.0}", "{4: 2.0, 1: 1.0}") + "training:",
+            r"vgg19\.yaml: batch_cost: found batches \[4, 1\]",
+        ),
+        (
+            "vgg19.yaml",
+            "training:",
+            CAPACITY.replace("cost_per_s: {value: 9.0,", "cost_per_s: {value: 0.0,") + "training:",
+            r"vgg19\.yaml: capacity\.cost_per_s\.value: found 0\.0",
+        ),
         ("resnet152.yaml", "file: resnet152.csv", "file: gone.csv", r"gone\.csv: found no readable file"),
         (
             "resnet152.csv",
@@ -246,7 +368,7 @@ def test_a_catalog_without_models_is_refused(tmp_path: Path) -> None:
 def test_points_are_read_in_order() -> None:
     """The first and last line of a file are the first and last point."""
     points = read_points(SHIPPED / "llama2-7b.csv")
-    assert (points[0], points[-1]) == ((1, 0.1, 0.0947), (16, 1.0, 0.0429))
+    assert (points[0], points[-1]) == (Point(1, 0.1, 0.0947), Point(16, 1.0, 0.0429))
 
 
 def test_surfaces_remember_the_range_of_their_points() -> None:

@@ -127,6 +127,42 @@ def test_inside_tells_interpolation_from_extrapolation() -> None:
     assert not latency.inside(4, 0.05)
 
 
+def test_the_outermost_questions_beyond_the_range_are_remembered() -> None:
+    """Of all questions outside the fitted range the furthest on each side is told, and none from inside."""
+    latency = LatencySurface(0.02, 0.0, 0.001, 0.0, 2.0, batches=(2, 32), shares=(0.1, 0.8))
+    for batch, share in ((2, 0.1), (32, 0.8), (8, 0.1 - 1e-12)):
+        latency.seconds(batch, share)
+    assert latency.extrapolation() is None
+    for batch, share in ((2, 0.05), (2, 0.02), (2, 0.03), (40, 0.5), (33, 0.9), (1, 1.0), (2, 0.02)):
+        latency.seconds(batch, share)
+    assert latency.extrapolation() == (
+        "asked for batches down to 1, fitted from 2 and for batches up to 40, fitted up to 32 "
+        "and for shares down to 0.02, fitted from 0.1 and for shares up to 1, fitted up to 0.8"
+    )
+
+
+def test_what_was_asked_is_no_part_of_a_surface() -> None:
+    """Extrapolating changes neither equality nor the bytes it is sent as, and forgetting forgets."""
+    asked, fresh = a_surface(), a_surface()
+    asked.seconds(100, 0.001)
+    assert asked.extrapolation() is not None
+    assert asked == fresh
+    assert hash(asked) == hash(fresh)
+    assert pickle.dumps(asked) == pickle.dumps(fresh)
+    assert pickle.loads(pickle.dumps(asked)).extrapolation() is None
+    asked.forget()
+    assert asked.extrapolation() is None
+    asked.seconds(100, 0.001)
+    assert asked.extrapolation() is not None
+
+
+@pytest.mark.parametrize("covariance", [((1.0,) * 5,) * 4, ((1.0,) * 4,) * 5, ((float("nan"),) * 5,) * 5])
+def test_an_impossible_covariance_is_refused(covariance: tuple[tuple[float, ...], ...]) -> None:
+    """Five coefficients have five rows of five finite numbers."""
+    with pytest.raises(ProfileError, match="covariance: found"):
+        LatencySurface(0.02, 0.001, 0.0005, 0.002, 3.0, covariance=covariance)
+
+
 def test_a_surface_pickles_without_its_memory() -> None:
     """What another process receives is equal, and the same bytes whatever was asked before."""
     latency = a_surface()

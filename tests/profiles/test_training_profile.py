@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles import ProfileError, StepCurve, TrainingProfile, load_catalog, training
+from profiles import HeldOut, ProfileError, StepCurve, TrainingProfile, load_catalog, training
 
 TRAININGS = [model.training for model in load_catalog().models.values() if model.training is not None]
 shares = st.floats(0.01, 1.0)
@@ -48,9 +48,30 @@ def test_impossible_curves_are_refused(floor_s: float, work_s: float, g: float) 
         StepCurve(floor_s, work_s, g)
 
 
+def test_a_curve_says_what_was_asked_beyond_its_range() -> None:
+    """One that was fitted remembers the smallest share outside; one that was not has no outside."""
+    fitted = StepCurve(0.1, 0.2, 2.0, shares=(0.2, 1.0))
+    for share in (0.2, 1.0, 0.1, 0.15):
+        fitted.seconds(share)
+    assert fitted.extrapolation() == "asked for shares down to 0.1, fitted from 0.2"
+    fitted.forget()
+    assert fitted.extrapolation() is None
+    assumed = StepCurve(0.1, 0.2, 2.0)
+    assumed.seconds(0.01)
+    assert assumed.extrapolation() is None
+
+
+def test_impossible_ranges_of_a_curve_are_refused() -> None:
+    """The range of the fit is ordered and lies in (0, 1], and three coefficients have three rows."""
+    with pytest.raises(ProfileError, match=r"shares: found \[0\.5, 0\.2\]"):
+        StepCurve(0.1, 0.2, 2.0, shares=(0.5, 0.2))
+    with pytest.raises(ProfileError, match="covariance: found"):
+        StepCurve(0.1, 0.2, 2.0, covariance=((1.0,) * 5,) * 5)
+
+
 def test_a_curve_pickles_without_its_memory() -> None:
     """The bytes do not depend on what was asked before."""
-    curve = StepCurve(0.1, 0.2, 2.0)
+    curve = StepCurve(0.1, 0.2, 2.0, shares=(0.6, 1.0), held_out=HeldOut(1, 0.1, 0.1))
     fresh = pickle.dumps(curve)
     curve.seconds(0.5)
     assert pickle.dumps(curve) == fresh
