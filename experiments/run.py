@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -156,6 +156,7 @@ def _run_system(
 
     with Recorder(folder, quotas=experiment.section.record_quotas) as recorder:
         advance(0.0)
+        experiment.catalog.forget()  # so that what is said to be extrapolated is this run's
         started_s = time.perf_counter()
         outcome = runs.carry_out(system, recorder, advance)
         wall_s = time.perf_counter() - started_s
@@ -191,9 +192,18 @@ def _manifest(experiment: Experiment, runs: Runs, label: str, system: System, ou
             "workload": runs.workload,
             "profiles": experiment.catalog.provenance_report(),
             "interference": _interference(experiment),
-            "versions": {name: version(name) for name in ("dilu-lab", "numpy", "pyarrow", "simpy")},
+            "extrapolated": experiment.catalog.extrapolations(),
+            "versions": {name: _version(name) for name in ("dilu-lab", "numpy", "pyarrow", "simpy")},
         }
     )
+
+
+def _version(name: str) -> str | None:
+    """Return the version of a package; `None` for a checkout that is run as it lies."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _recorded_cluster(cluster: Cluster | MixedCluster) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ import pytest
 
 from experiments import Experiment, ExperimentError, load_experiment, own_policies, run_experiment
 from experiments.own_policies import find, known_names, slots_of
+from experiments.schema import RUN_FILE
 from policies import PolicyError, System, find_system
 from policies.horizontal import LazyScaling
 from policies.placement import InflessPlacement
@@ -485,7 +486,7 @@ def test_the_manifest_says_where_a_policy_came_from(tmp_path: Path) -> None:
 
 
 def test_equal_runs_with_a_policy_of_ones_own_are_equal_bytes(tmp_path: Path) -> None:
-    """Two processes, hash seeds and folders: the same bytes, but for the time it took."""
+    """Two processes, hash seeds and folders: the same bytes, but for when and how long they ran."""
     contents = []
     for hash_seed in ("1", "2"):
         folder = tmp_path / hash_seed
@@ -495,7 +496,8 @@ def test_equal_runs_with_a_policy_of_ones_own_are_equal_bytes(tmp_path: Path) ->
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         subprocess.run(command, check=True, capture_output=True, cwd=folder, env=environment)
         run = folder / "run"
-        contents.append({str(p.relative_to(run)): _content(p) for p in sorted(run.rglob("*")) if p.is_file()})
+        files = [path for path in sorted(run.rglob("*")) if path.is_file() and path.name != RUN_FILE]
+        contents.append({str(path.relative_to(run)): _content(path) for path in files})
     assert contents[0] == contents[1]
     assert "MINE/summary.json" in contents[0]
 
