@@ -48,9 +48,9 @@ FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--backend",
-    type=click.Choice(["virtual", "cpu"]),
+    type=click.Choice(["virtual", "cpu", "cuda"]),
     help="For realgpu: what the processes do. virtual (the default) lets the profiled time pass, cpu runs "
-    "small models on this machine's cores.",
+    "small models on this machine's cores, cuda the real ones on its NVIDIA GPUs.",
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed instead of the experiment's.")
 @click.option(

@@ -12,6 +12,7 @@ from experiments.placed import Placed, placed_instances
 from experiments.workload import Workload, resolve
 from policies import Cluster, Deployment, MixedCluster, System
 from policies.outcome import Outcome
+from realgpu.hosts import open_host_for
 from realgpu.workers.protocol import BackendName
 from realgpu.world import run as run_for_real
 from recording import Arrivals, Recorder
@@ -69,15 +70,19 @@ def _serving(experiment: Experiment, workload: Workload, world: WorldName, backe
         )
 
     def for_real(system: System, recorder: Recorder, progress: Callable[[float], None] | None) -> Outcome:
-        return run_for_real(
-            deployment,
-            system,
-            seed=seed,
-            recorder=recorder,
-            backend=backend,
-            progress=progress,
-            interference=interference,
-        )
+        with open_host_for(backend, deployment, system.vertical) as hosting:
+            outcome = run_for_real(
+                deployment,
+                system,
+                seed=seed,
+                recorder=recorder,
+                backend=backend,
+                progress=progress,
+                interference=interference,
+                hosting=hosting,
+            )
+            hosting.host.write_samples(recorder.staging)
+        return outcome
 
     return Runs(
         world=world,

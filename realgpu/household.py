@@ -34,8 +34,8 @@ TERMINATE_WITHIN_S: Final = 2.0
 """After SIGTERM, work is left off between two iterations; after so long it gets SIGKILL."""
 
 
-class Household:
-    """The folder, the board, the controller and the workers of a run.
+class Crew:
+    """The folder, the board and the workers of a run, whoever controls them.
 
     Use it as a context manager. Leaving it stops every process, by Stop, SIGTERM and SIGKILL in turn, and
     removes every file.
@@ -53,22 +53,13 @@ class Household:
         If the folder cannot be made or a process not be started.
     """
 
-    def __init__(
-        self,
-        policy: VerticalPolicy,
-        functions: Sequence[Function],
-        seats: int,
-        *,
-        throttle: Throttle | None = None,
-        before_kill: Callable[[int], None] | None = None,
-    ) -> None:
+    def __init__(self, seats: int, *, before_kill: Callable[[int], None] | None = None) -> None:
         self.workers: dict[int, HostedWorker] = {}
         self._before_kill = before_kill
+        self._closed = False
         self.folder = _new_folder()
         try:
             self.board = Board.create(self.folder, seats)
-            # Before any worker, so that it inherits none of their sockets.
-            self.controller = ControllerProcess(policy, functions, self.board, self.folder, throttle)
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
@@ -85,19 +76,20 @@ class Household:
         """Let go of a worker that has ended."""
         self.workers.pop(instance).close()
 
-    def stop_workers(self) -> None:
-        """End all workers, gently first."""
-        for worker in self.workers.values():
+    def stop_workers(self, *instances: int) -> None:
+        """End the workers of these instances, by default all, gently first."""
+        leaving = [self.workers[instance] for instance in instances or self.workers]
+        for worker in leaving:
             worker.stop()
-        self._await_workers(STOP_WITHIN_S)
-        for worker in self._still_there():
+        _await_ends(leaving, STOP_WITHIN_S)
+        for worker in _still_there(leaving):
             worker.terminate()
-        self._await_workers(TERMINATE_WITHIN_S)
-        for worker in self._still_there():
+        _await_ends(leaving, TERMINATE_WITHIN_S)
+        for worker in _still_there(leaving):
             if self._before_kill is not None:
                 self._before_kill(worker.pid)
             worker.kill()
-        for instance in list(self.workers):
+        for instance in instances or tuple(self.workers):
             self.workers[instance].wait(TERMINATE_WITHIN_S)
             self.bury(instance)
 
@@ -106,10 +98,15 @@ class Household:
         try:
             self.stop_workers()
         finally:
-            self.controller.close()
-            with contextlib.suppress(BufferError):  # the frames of an error may still look at it
-                self.board.close()
+            self._end_control()
+            if not self._closed:
+                self._closed = True
+                with contextlib.suppress(BufferError):  # the frames of an error may still look at it
+                    self.board.close()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_control(self) -> None:
+        """End what controls the workers, after them and before the board."""
 
     def __enter__(self) -> Self:
         return self
@@ -119,13 +116,52 @@ class Household:
     ) -> None:
         self.close()
 
-    def _still_there(self) -> list[HostedWorker]:
-        return [worker for worker in self.workers.values() if not worker.ended]
 
-    def _await_workers(self, within_s: float) -> None:
-        end_s = time.monotonic() + within_s
-        for worker in self._still_there():
-            worker.wait(max(0.0, end_s - time.monotonic()))
+class Household(Crew):
+    """A crew whose controller is a process of its own, which asks a vertical policy.
+
+    Parameters
+    ----------
+    policy, functions, throttle
+        For the controller.
+    seats, before_kill
+        As of `Crew`.
+
+    Raises
+    ------
+    RealGpuError
+        If the folder cannot be made or a process not be started.
+    """
+
+    def __init__(
+        self,
+        policy: VerticalPolicy,
+        functions: Sequence[Function],
+        seats: int,
+        *,
+        throttle: Throttle | None = None,
+        before_kill: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(seats, before_kill=before_kill)
+        try:
+            # Before any worker, so that it inherits none of their sockets.
+            self.controller = ControllerProcess(policy, functions, self.board, self.folder, throttle)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def _end_control(self) -> None:
+        self.controller.close()
+
+
+def _still_there(workers: Sequence[HostedWorker]) -> list[HostedWorker]:
+    return [worker for worker in workers if not worker.ended]
+
+
+def _await_ends(workers: Sequence[HostedWorker], within_s: float) -> None:
+    end_s = time.monotonic() + within_s
+    for worker in _still_there(workers):
+        worker.wait(max(0.0, end_s - time.monotonic()))
 
 
 def _new_folder() -> Path:

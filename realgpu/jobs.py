@@ -11,7 +11,7 @@ from policies import Launch
 class Job:
     """A training instance, its rows on the board, and when it was launched, ready and done.
 
-    `steps_before` are those that its worker took before it was seated: some do not wait for their quota.
+    `steps_before` are those that its worker took before it was seated: virtual ones wait for nobody.
     """
 
     launch: Launch

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from policies import Size
 from policies.outcome import Outcome
 from realgpu.control.messages import ControlReport
+from realgpu.hosting import Host
 
 
 @dataclass
@@ -38,19 +39,25 @@ class RunReport:
         """Take note of what a worker said when it was ready."""
         self.start_ups[instance] = {"instance": instance, "function": function, **loaded}
 
-    def cost_per_s(self, instance: int) -> float | None:
-        """Return what an instance's work costs in a second on the whole GPU, if its worker found out."""
-        cost = self.start_ups[instance].get("cost_per_s")
-        return None if cost is None else float(cost)
-
     def outcome(
-        self, simulated_s: float, sizes: tuple[Size, ...], control: ControlReport, *, ticks: bool
+        self,
+        simulated_s: float,
+        sizes: tuple[Size, ...],
+        control: ControlReport,
+        host: Host,
+        *,
+        ticks: bool,
     ) -> Outcome:
-        """Return it as the world's outcome; `ticks` says whether the vertical policy has any."""
+        """Return it as the world's outcome; `ticks` says whether the vertical policy has any.
+
+        The host concludes the run: all workers have ended.
+        """
+        start_ups = [self.start_ups[instance] for instance in sorted(self.start_ups)]
+        concluded = host.conclude(start_ups)
         sent = _spread(np.array(self.late_s))
         tick_late = _spread(control.ticks["lateness_ns"] / 1e9)
         tick_took = _spread(control.ticks["duration_ns"] / 1e9)
-        notes = []
+        notes = [] if concluded is None else list(concluded.notes)
         if self.late_s:
             notes.append(f"batches were sent {_ms(sent)} after they were due")
         if ticks:
@@ -58,7 +65,7 @@ class RunReport:
                 f"{control.ticks_done} ticks began {_ms(tick_late)} after they were due and took "
                 f"{_ms(tick_took)}; {control.ticks_missed} were missed"
             )
-        further = {
+        further: dict[str, Any] = {
             "backend": self.backend,
             "send_lateness_s": sent,
             "tick_lateness_s": tick_late,
@@ -66,8 +73,10 @@ class RunReport:
             "ticks": control.ticks_done,
             "ticks_missed": control.ticks_missed,
             "controller_priority": control.priority,
-            "start_ups": [self.start_ups[instance] for instance in sorted(self.start_ups)],
+            "start_ups": start_ups,
         }
+        if concluded is not None:
+            further["host"] = concluded.record
         return Outcome(simulated_s, self.events, self.refused, sizes, tuple(notes), further)
 
 

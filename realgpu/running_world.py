@@ -18,6 +18,7 @@ from policies.outcome import Outcome
 from profiles import InterferenceModel
 from realgpu.control.messages import Place, SitDown, StandUp, Start, Want
 from realgpu.errors import RealGpuError
+from realgpu.hosting import Host
 from realgpu.household import Household
 from realgpu.jobs import Job
 from realgpu.queueing import Queueing
@@ -56,12 +57,14 @@ class RunningWorld:
         household: Household,
         staff: Staff,
         work: Work,
+        host: Host,
     ) -> None:
         self._deployment = deployment
         self._system = system
         self._controller = controller
         self._household = household
         self._staff = staff
+        self._host = host
         self._start_up_is_virtual = work.backend == "virtual"
         self._tables = RunTables(deployment, controller.books)
         self._report = RunReport(work.backend)
@@ -81,6 +84,7 @@ class RunningWorld:
             for index, spec in enumerate(deployment.functions)
         ]
         self._hosted: dict[int, ServedInstance | Job] = {}
+        self._capacities: dict[int, float | None] = {}
         self._timers: list[tuple[float, int, int]] = []
         self._start_ns: int | None = None
         controller.watch(self._functions)
@@ -111,6 +115,7 @@ class RunningWorld:
         self._start_ns = time.monotonic_ns() + round(LEAD_S * 1e9)
         self._household.board.header["start_ns"][0] = self._start_ns
         self._household.controller.tell(Start(self._start_ns))
+        self._host.begin(self._start_ns)
         while (left_ns := self._start_ns - time.monotonic_ns()) > 0:
             time.sleep(left_ns / 1e9)
         for instance in sorted(self._hosted):
@@ -149,6 +154,7 @@ class RunningWorld:
         for instance, event in self._staff.wait(time.monotonic_ns()):
             self._take_last(instance, event)
         control = self._household.controller.report()
+        self._host.let_go()
         self._household.stop_workers()
         for instance in sorted(self._hosted):
             one = self._hosted[instance]
@@ -163,9 +169,8 @@ class RunningWorld:
         self._tables.write(
             recorder, control.changes, self._start_ns, duration_s, vertical.sharing, interference
         )
-        return self._report.outcome(
-            duration_s, self._controller.sizes, control, ticks=vertical.tick_s is not None
-        )
+        sizes, ticks = self._controller.sizes, vertical.tick_s is not None
+        return self._report.outcome(duration_s, sizes, control, self._host, ticks=ticks)
 
     def _next(self) -> tuple[float, Callable[[float], None]]:
         """What is due next, and when: of what is due at once, batches first, then polls, then timers."""
@@ -297,7 +302,7 @@ class RunningWorld:
             for row, shard in zip(one.rows, launch.shards, strict=True)
         )
         wanted = None if function is None else function.share
-        cost_per_s = self._report.cost_per_s(index)
+        cost_per_s = self._capacities.pop(index)
         self._household.controller.tell(
             SitDown(index, launch.function, launch.size.batch, places, wanted, cost_per_s)
         )
@@ -381,9 +386,11 @@ class RunningWorld:
         self._seating.give_back(one.rows)
 
     def _note_start_up(self, index: int, event: Ready) -> None:
-        one = self._hosted[index]
-        name = self._deployment.functions[one.launch.function].name
-        self._report.start_up(index, name, event.loaded)
+        launch = self._hosted[index].launch
+        self._report.start_up(index, self._deployment.functions[launch.function].name, event.loaded)
+        # Before time 0 nobody works but to warm up, and whoever does that on a device does it alone.
+        alone = self._start_ns is None
+        self._capacities[index] = self._host.capacity(launch, event.loaded, alone=alone)
 
     def _is_leaving(self, index: int) -> bool:
         one = self._hosted[index]

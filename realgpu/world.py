@@ -8,7 +8,8 @@ at the times that the deployment has for them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from policies import Controller, Deployment, System
@@ -16,7 +17,7 @@ from policies.outcome import Outcome
 from profiles import InterferenceModel, find_interference
 from profiles.interference import INTERFERENCE_ORIGINS
 from realgpu.errors import RealGpuError
-from realgpu.hosting import Hosting
+from realgpu.hosting import Host, Hosting
 from realgpu.household import Household
 from realgpu.interruption import Interruption
 from realgpu.running_world import RunningWorld
@@ -57,7 +58,7 @@ def run(
     budget_s
         Wall-clock seconds that starting, running and ending may take; `None`: as long as it takes.
     hosting
-        How this host runs workers.
+        How this host runs workers (`realgpu.hosts.open_host_for`); by default plainly.
 
     Returns
     -------
@@ -98,12 +99,24 @@ def run(
             throttle=hosting.throttle,
             before_kill=hosting.before_kill,
         ) as household,
+        _explained(hosting.host),
     ):
         staff = Staff(household, interruption, hosting, work)
-        world = RunningWorld(deployment, system, controller, household, staff, work)
+        world = RunningWorld(deployment, system, controller, household, staff, work, hosting.host)
         world.open(ready_by_s)
         world.work(progress)
         return world.end(recorder, interference)
+
+
+@contextmanager
+def _explained(host: Host) -> Iterator[None]:
+    """Have the host explain what ends a run, and hold nobody back who is to end."""
+    try:
+        yield
+    except RealGpuError as error:
+        raise host.explain(error) from None
+    finally:
+        host.let_go()
 
 
 def _check_budget(budget_s: float, duration_s: float, ready_by_s: float) -> None:

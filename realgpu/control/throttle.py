@@ -26,9 +26,10 @@ class Throttle(Protocol):
 class GateRates:
     """Writes rates into the file that launch gates read; slot `i` is row `i` of the board.
 
-    A quota `q` is the rate ``q C``, with C the cost a second that the worker has alone on the whole GPU. A
-    bucket holds what the rate earns in `burst_s`. An instance on several GPUs is one process with one gate,
-    and held to the quota on the first of them. Nobody is held before it sits down: starting up is free.
+    A quota `q` is the rate ``q C``, with C the cost a second that the worker has alone on the whole GPU; the
+    whole GPU is no hold, whatever was measured. A bucket holds what the rate earns in `burst_s`. An instance
+    on several GPUs is one process with one gate, and held to the quota on the first of them. Nobody is held
+    before it sits down: starting up is free. Between that and its first quota nothing passes.
     """
 
     def __init__(self, file: GateFile, burst_s: float, cost_model: CostModel = CostModel.BLOCKS) -> None:
@@ -41,6 +42,7 @@ class GateRates:
     def sit_down(self, row: int, cost_per_s: float) -> None:
         """Take note of a worker's capacity, and have its gate enforce rates."""
         self._cost_per_s[row] = cost_per_s
+        self._file.slots[row].set_rate(0.0, 0.0)
         self._file.slots[row].set_mode(Mode.ENFORCE, self._cost_model)
 
     def apply(self, row: int, quota: float) -> None:
@@ -48,7 +50,7 @@ class GateRates:
         capacity = self._cost_per_s.get(row)
         if capacity is not None:
             rate = quota * capacity
-            self._file.slots[row].set_rate(rate, rate * self._burst_s)
+            self._file.slots[row].set_rate(rate if quota < 1.0 else None, rate * self._burst_s)
             self._changed = True
 
     def stand_up(self, row: int) -> None:

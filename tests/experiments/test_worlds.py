@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from experiments import ExperimentError, load_experiment, run_experiment
+from dilu.__main__ import run as command
+from experiments import ExperimentError, load_experiment, run_experiment, worlds
+from realgpu.hosting import Host, Hosting, HostReport
 
 LAB = """\
 cluster: {nodes: 1, gpus_per_node: 1}
@@ -43,6 +48,44 @@ def test_both_worlds_write_the_same_tables(lab: Path, tmp_path: Path) -> None:
     assert real["requests"] == real["completed"] + real["dropped"] + real["unfinished"]
     assert real["completed"] >= 50
     assert real["training"]["steps_per_s"] > 0
+
+
+class Witness(Host):
+    """A host that keeps samples, and says what the run ran on."""
+
+    def conclude(self, start_ups: Sequence[Mapping[str, Any]]) -> HostReport:
+        """Count workers."""
+        return HostReport({"mechanism": "a witness", "workers": len(start_ups)}, ("ran before a witness",))
+
+    def write_samples(self, folder: Path) -> None:
+        """Write what a sampler would."""
+        (folder / "device_samples.parquet").write_text("watts")
+
+
+def test_what_the_host_saw_is_in_the_run_folder(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record in the manifest, its notes with the others, its samples beside the tables."""
+    monkeypatch.setattr(worlds, "open_host_for", lambda *_: nullcontext(Hosting(host=Witness())))
+    run_experiment(load_experiment(lab, changes=["duration_s=0.5"]), world="realgpu", out=tmp_path / "out")
+    folder = tmp_path / "out" / "dilu"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["measured"]["host"] == {"mechanism": "a witness", "workers": 2}
+    assert manifest["notes"][0] == "ran before a witness"
+    assert (folder / "device_samples.parquet").read_text() == "watts"
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a driver")
+def test_without_a_driver_cuda_is_refused_in_a_line(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command too, which is no bad input but what this host lacks: status 1."""
+    options = ["--world", "realgpu", "--backend", "cuda", "--out", str(tmp_path / "out")]
+    assert command(["replay", str(lab), *options]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "backend cuda: no NVIDIA driver (libcuda.so.1:" in said
+    assert "choose the backend cpu or virtual" in said
+    assert not (tmp_path / "out" / "dilu").exists()
 
 
 def test_instances_alone_are_not_placed_for_real(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from profiles import ModelProfile, TrainingProfile
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from realgpu.workers.models import Model, Scale
+
+QUOTA_LOOK_S: Final = 0.001
+"""How often training looks whether it has a quota yet: a fifth of Dilu's tick (ASPLOS 2025, section 3.4)."""
 
 _SIGNS_OF_SHORTAGE: Final = ("out of memory", "not enough memory", "ALLOC_FAILED")
 
@@ -59,17 +62,23 @@ class ComputedBackend(ABC):
         self._torch = torch
         with self._naming_shortage():
             self._prepare()
-            torch.manual_seed(self._begin.seed)
-            self._model = self._make_model()
-            self._optimizer = self._make_optimizer() if self._training is not None else None
-            self._synchronize()
-            loaded_s = time.monotonic()
-            self._warm_up()
-        warm_s = time.monotonic()
+            prepared_s = time.monotonic()
+            with self._turn():
+                turn_s = time.monotonic()
+                torch.manual_seed(self._begin.seed)
+                self._model = self._make_model()
+                self._optimizer = self._make_optimizer() if self._training is not None else None
+                self._synchronize()
+                loaded_s = time.monotonic()
+                self._warm_up()
+                warm_s = time.monotonic()
+                costs = self._measure_cost()
         return {
             "import_s": imported_s - begun_s,
-            "load_s": loaded_s - imported_s,
+            "load_s": (prepared_s - imported_s) + (loaded_s - turn_s),
             "warm_up_s": warm_s - loaded_s,
+            "waited_s": turn_s - prepared_s,
+            **costs,
             "backend": self._begin.backend,
             "scale": self._scale,
             "torch": torch.__version__,
@@ -89,7 +98,12 @@ class ComputedBackend(ABC):
         return start_ns, time.monotonic_ns()
 
     def train(self, iterations: int | None, leave_off: LeaveOff) -> tuple[float, int]:
-        """Train; see `Backend`. A step ends when the device has done it, so that it cannot run ahead."""
+        """Train; see `Backend`. A step ends when the device has done it, so that it cannot run ahead.
+
+        The first begins once there is a quota: before that, nobody holds the worker to one.
+        """
+        while self._seats.least_quota() <= 0.0 and not leave_off(QUOTA_LOOK_S):
+            pass
         steps, now_ns = 0, time.monotonic_ns()
         while steps != iterations and not leave_off():
             begun_ns = now_ns
@@ -118,16 +132,24 @@ class ComputedBackend(ABC):
         """Have everything loaded that work needs."""
         self._work_once(self._begin.batch)
 
-    def _work_once(self, count: int) -> None:
-        """Do a step, or serve a batch; a decoder goes on unlike it begins."""
+    def _work_once(self, count: int, tokens: int = 2) -> None:
+        """Do a step, or serve a batch; a decoder, which goes on unlike it begins, answers in some tokens."""
         if self._training is not None:
             self._step()
         else:
-            iterations = 2 if self._model.kind == "decoder" else 1
+            iterations = tokens if self._model.kind == "decoder" else 1
             with self._torch.inference_mode():
                 for _ in self._model.answer(self._model.inputs(count), iterations):
                     pass
         self._synchronize()
+
+    def _turn(self) -> AbstractContextManager[None]:
+        """Return what is held while the model is made and warmed up, if that is to be alone on the device."""
+        return nullcontext()
+
+    def _measure_cost(self) -> dict[str, Any]:
+        """Return what a gate charges for the work, as facts, if there is something to find out."""
+        return {}
 
     def _step(self) -> None:
         """Do one training step."""

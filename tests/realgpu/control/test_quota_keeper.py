@@ -285,6 +285,28 @@ def test_rates_of_launch_gates_follow_quotas(board: Board) -> None:
         assert (slot.read("rate"), slot.read("mode")) == (2**64 - 1, Mode.OFF)
 
 
+def test_nothing_passes_between_sitting_down_and_the_first_quota() -> None:
+    """Whoever waits for its quota to begin finds its gate closed before, and held after."""
+    with GateFile.create(1) as file:
+        rates = GateRates(file, burst_s=0.01)
+        rates.sit_down(0, 100.0)
+        slot = file.slots[0]
+        assert (slot.read("rate"), slot.read("mode")) == (0, Mode.ENFORCE)
+        rates.apply(0, 0.5)
+        assert slot.read("rate") == 50
+
+
+def test_the_whole_gpu_is_no_hold() -> None:
+    """A capacity that was measured too small takes nothing from who may use all; less holds again."""
+    with GateFile.create(1) as file:
+        rates = GateRates(file, burst_s=0.01)
+        rates.sit_down(0, 100.0)
+        rates.apply(0, 1.0)
+        assert file.slots[0].read("rate") == 2**64 - 1
+        rates.apply(0, 0.99)
+        assert (file.slots[0].read("rate"), file.slots[0].read("burst")) == (99, 1)
+
+
 def test_gates_hear_of_a_tick_and_of_changes_only() -> None:
     """Every beat is a heartbeat; whoever waits is woken only if a rate has changed."""
     with GateFile.create(2) as file:

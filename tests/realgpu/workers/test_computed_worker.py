@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import resource
 import statistics
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +19,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from realgpu.board import Board  # noqa: E402 -- after the look for torch
 from realgpu.errors import RealGpuError  # noqa: E402
-from realgpu.gate import GateFile, Mode  # noqa: E402
+from realgpu.gate import GateFile, Mode, PythonGate  # noqa: E402
 from realgpu.workers import Failed, Finished, Run, Stop, Stopped  # noqa: E402
+from realgpu.workers.backends import cuda  # noqa: E402
+from realgpu.workers.backends.computed import QUOTA_LOOK_S  # noqa: E402
 from realgpu.workers.backends.cpu import CpuBackend  # noqa: E402
-from realgpu.workers.backends.cuda import CudaBackend  # noqa: E402
+from realgpu.workers.backends.cuda import CudaBackend, raise_open_files  # noqa: E402
+from realgpu.workers.backends.own_gate import OwnGate  # noqa: E402
 from realgpu.workers.backends.toll import COST_PER_S  # noqa: E402
 from realgpu.workers.seats import Seats  # noqa: E402
 
@@ -201,6 +206,7 @@ class Poser:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.synchronized = 0
         monkeypatch.setattr(CudaBackend, "device", "cpu")
+        monkeypatch.setattr(cuda, "raise_open_files", lambda: None)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "synchronize", self.synchronize)
         monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 7)
@@ -265,6 +271,102 @@ def test_training_for_a_gpu_cannot_run_ahead(
     assert (steps, poser.synchronized, board.seats["steps"][0]) == (3.0, before + 3, 3.0)
     changed = [not torch.equal(a, b) for a, b in zip(first, backend._model.network.parameters(), strict=True)]
     assert any(changed)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_training_begins_with_its_quota(board: Board, poser: Poser, leaves: bool) -> None:
+    """Not a step before; the time it waited is no part of the first; one told to leave takes none."""
+    sit(board, 0, ROBERTA, job="train", quota=0.0)
+    backend = on_cuda(board, light(ROBERTA), job="train")
+    backend.load()
+    looks: list[float] = []
+
+    def leave_off(sleep_s: float = 0.0) -> bool:
+        looks.append(sleep_s)
+        if len(looks) == 3:
+            assert board.seats["steps"][0] == 0.0
+            time.sleep(0.0 if leaves else 1.0)
+            board.seats["quota"][0] = 0.0 if leaves else 0.2
+        return leaves and len(looks) >= 3
+
+    steps, _ = backend.train(1, leave_off)
+    assert steps == (0.0 if leaves else 1.0)
+    assert looks[:3] == [QUOTA_LOOK_S] * 3
+    assert board.seats["cycle_s"][0] < 1.0
+
+
+def test_open_files_are_raised_as_far_as_they_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To what MPS needs, or the hard limit; never lowered, and nothing asked for without need."""
+    infinity = resource.RLIM_INFINITY
+    for limits, raised in [
+        ((1024, 4096), [(4096, 4096)]),
+        ((1024, 1 << 20), [(16384, 1 << 20)]),
+        ((1024, infinity), [(16384, infinity)]),
+        ((20000, 1 << 20), []),
+        ((4096, 4096), []),
+        ((infinity, infinity), []),
+    ]:
+        asked: list[tuple[int, int]] = []
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
+        monkeypatch.setattr(resource, "setrlimit", lambda _, new, asked=asked: asked.append(new))
+        raise_open_files()
+        assert asked == raised
+
+
+@pytest.mark.parametrize(("profile", "tokens"), [(ROBERTA, None), (LLAMA, 16)], ids=["encoder", "decoder"])
+def test_what_work_costs_is_measured_by_the_gate(
+    board: Board,
+    poser: Poser,
+    gate_file: GateFile,
+    monkeypatch: pytest.MonkeyPatch,
+    profile: Any,
+    tokens: int | None,
+) -> None:
+    """A batch of 10 launches at 7 each, an answer of a decoder included; without charges the line says so."""
+    monkeypatch.setenv("GATE_FILE", str(gate_file.path))
+    monkeypatch.setenv("GATE_SLOT", "1")
+    sit(board, 0, profile)
+    with pytest.raises(
+        RealGpuError, match=r"^backend cuda: the launch gate counts nothing \(mode 0, state 0"
+    ):
+        on_cuda(board, profile).load()
+    gate_file.slots[1].set_mode(Mode.COUNT)
+    backend = on_cuda(board, profile)
+    with PythonGate(gate_file.path, 1) as gate:
+
+        def work(count: int, tokens: int = 2) -> None:
+            for _ in range(10):
+                gate.charge(7)
+            time.sleep(0.02)
+
+        monkeypatch.setattr(backend, "_work_once", work)
+        loaded = backend.load()
+    assert (loaded["launches_per_batch"], loaded["cost_per_batch"]) == (10, 70)
+    assert 3 <= loaded["measured_batches"] <= 15
+    assert loaded["measured_tokens"] == tokens
+    assert 70 / 2.0 < loaded["cost_per_s"] <= 70 / 0.02
+    assert (loaded["model"], loaded["job"], loaded["waited_s"] < 1.0) == (profile.name, "serve", True)
+
+
+def test_a_model_is_made_and_measured_in_its_turn(
+    board: Board, poser: Poser, gate_file: GateFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another worker has the turn on its GPU it waits, and says for how long."""
+    monkeypatch.setenv("GATE_FILE", str(gate_file.path))
+    monkeypatch.setenv("GATE_SLOT", "0")
+    gate_file.slots[0].set_mode(Mode.COUNT)
+    sit(board, 0, ROBERTA, gpu=5)
+    backend = on_cuda(board, ROBERTA)
+    heard: list[dict[str, Any]] = []
+    with PythonGate(gate_file.path, 0) as gate, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(backend, "_work_once", lambda *_: gate.charge(1))
+        with OwnGate(gate_file.path, 1).turn(5):
+            loading = pool.submit(lambda: heard.append(backend.load()))
+            time.sleep(0.5)
+            assert heard == []
+        loading.result(PATIENCE_S)
+    assert heard[0]["waited_s"] > 0.2
+    assert heard[0]["load_s"] + heard[0]["waited_s"] < PATIENCE_S
 
 
 SHORTAGES = [
