@@ -15,6 +15,7 @@ from types import FrameType
 
 import click
 
+from dilu.calibrate import calibrate_verb
 from dilu.compare import compare
 from dilu.help_text import examples
 from dilu.paper import paper
@@ -43,7 +44,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for verb in (replay, compare, validate, size, systems, traces, paper):
+for verb in (replay, compare, size, calibrate_verb, validate, systems, traces, paper):
     cli.add_command(verb)
 
 

@@ -39,6 +39,10 @@ class ProgressBars:
         """Show how many functions are synthesized."""
         self._show("synthesizing", done, functions, f"{done:,} / {functions:,} functions")
 
+    def calibration(self, what: str, part: float) -> None:
+        """Show what is measured: call it as `realgpu.calibration.Progress`."""
+        self._show("measuring", part, 1.0, what)
+
     def cells(self, done: int, cells: int, last: object) -> None:
         """Show how many runs of a study are finished: call it as `experiments.cells.pool.Progress`."""
         self._show("runs", done, cells, f"{done} / {cells}")

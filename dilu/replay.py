@@ -8,8 +8,10 @@ import click
 
 from dilu.help_text import examples
 from dilu.progress import ProgressBars
+from dilu.provenance import extrapolation_lines, profile_line
 from dilu.table import comparison_table, show
 from experiments import (
+    Experiment,
     Interrupted,
     RunDirectory,
     load_experiment,
@@ -17,6 +19,7 @@ from experiments import (
 )
 from experiments.worlds import WorldName
 from realgpu.workers.protocol import BackendName
+from recording import load_all
 
 FILE = click.Path(path_type=Path)
 
@@ -90,11 +93,20 @@ def replay(
             )
     except Interrupted as interrupted:
         if interrupted.kept is not None:
-            _report(interrupted.kept)
+            _report(interrupted.kept, loaded)
         raise
-    _report(run)
+    _report(run, loaded)
 
 
-def _report(run: RunDirectory) -> None:
+def _report(run: RunDirectory, experiment: Experiment) -> None:
     show(comparison_table(run.summaries))
-    click.echo(f"\nResults: {run.path}")
+    click.echo()
+    manifests = {one.manifest.system: one.manifest for one in load_all(run.path)}
+    functions = [function for manifest in manifests.values() for function in manifest.functions]
+    if functions:
+        models = [str(function.model_dump()["model"]) for function in functions]
+        click.echo(profile_line(experiment.catalog, models))
+    asked = {system: manifest.further["extrapolated"] for system, manifest in manifests.items()}
+    for line in extrapolation_lines(asked):
+        click.echo(line)
+    click.echo(f"Results: {run.path}")

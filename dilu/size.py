@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +12,13 @@ import click
 from rich.text import Text
 
 from dilu.help_text import examples
+from dilu.provenance import profile_line
 from dilu.table import plain_table, show
 from policies import Function, Size
 from policies.sizing import DiluSizing, GpuletSizing, InflessSizing, SizingError, TraversalSizing
 from profiles import Measure, ModelProfile, ProfileError, load_catalog
+from realgpu.calibration.on_device import device_measure
+from realgpu.workers.protocol import BackendName
 
 METHODS: Final[dict[str, Callable[[Function, Measure], Size]]] = {
     "hgss": DiluSizing().size,
@@ -29,6 +33,7 @@ METHODS: Final[dict[str, Callable[[Function, Measure], Size]]] = {
         "dilu size resnet152",
         "dilu size llama2-7b --slo 0.1 --method hgss --method traversal",
         "dilu size bert-base --training",
+        "dilu size resnet152 --backend cuda --method hgss",
     )
 )
 @click.argument("model")
@@ -40,18 +45,30 @@ METHODS: Final[dict[str, Callable[[Function, Measure], Size]]] = {
 )
 @click.option("--training", is_flag=True, help="Size training of the model instead of serving it.")
 @click.option("--profiles", type=click.Path(path_type=Path), metavar="DIR", help="Other profiles.")
+@click.option(
+    "--backend",
+    type=click.Choice(["virtual", "cpu", "cuda"]),
+    help="Measure on this host instead of asking the profiles: workers that let the profiled time pass, the "
+    "small model on a core, or the GPU.",
+)
 def size(
-    model: str, methods: tuple[str, ...], slo_s: float | None, training: bool, profiles: Path | None
+    model: str,
+    methods: tuple[str, ...],
+    slo_s: float | None,
+    training: bool,
+    profiles: Path | None,
+    backend: BackendName | None,
 ) -> None:
     """Size MODEL: batch, request and limit by each method, and how many measurements that took.
 
     Efficacy is requests per second for each percent of a GPU's SMs. All methods size training alike, by
-    bisection.
+    bisection. What one method has measured on a host is a trial of the next one too, but not done again.
     """
     if slo_s is not None and not 0 < slo_s < math.inf:
         raise click.UsageError(f"--slo: found {slo_s}, allowed are seconds above 0")
     methods = methods or tuple(METHODS)
-    profile = load_catalog(profiles).model(model)
+    catalog = load_catalog(profiles)
+    profile = catalog.model(model)
     function = _function(profile, slo_s, training)
     chosen = {"bisection": METHODS["hgss"]} if training else {name: METHODS[name] for name in methods}
     table = plain_table()
@@ -59,17 +76,31 @@ def size(
     for heading in ("batch", "request", "limit", "trials", "latency [ms]", "req/s", "efficacy"):
         table.add_column(Text("steps/s" if training and heading == "req/s" else heading), justify="right")
     failures = []
-    for name, method in chosen.items():
-        try:
-            found = method(function, profile.measurement(function.kind))
-        except SizingError as error:
-            failures.append(error)
-            table.add_row(name, "no size meets the SLO")
-        else:
-            table.add_row(name, *_cells(function, profile, found))
+    with _measure(backend, profile, function) as measure:
+        for name, method in chosen.items():
+            try:
+                found = method(function, measure)
+            except SizingError as error:
+                failures.append(error)
+                table.add_row(name, "no size meets the SLO")
+            else:
+                table.add_row(name, *_cells(function, measure, found))
     if len(failures) == len(chosen):
         raise failures[0]
     show(table)
+    if backend is None:
+        click.echo(f"\n{profile_line(catalog, [model])}")
+    else:
+        click.echo(f"\nMeasured on this host, backend {backend}.")
+
+
+def _measure(
+    backend: BackendName | None, profile: ModelProfile, function: Function
+) -> AbstractContextManager[Measure]:
+    """Return what is measured: the profile, or the model on this host."""
+    if backend is None:
+        return nullcontext(profile.measurement(function.kind))
+    return device_measure(backend, profile, function.kind)
 
 
 def _function(profile: ModelProfile, slo_s: float | None, training: bool) -> Function:
@@ -96,8 +127,8 @@ def _function(profile: ModelProfile, slo_s: float | None, training: bool) -> Fun
     )
 
 
-def _cells(function: Function, profile: ModelProfile, found: Size) -> list[str]:
-    seconds = profile.measurement(function.kind)(found.batch, found.request)
+def _cells(function: Function, measure: Measure, found: Size) -> list[str]:
+    seconds = measure(found.batch, found.request)
     rate = found.batch / (seconds * function.output_tokens)
     return [
         str(found.batch),

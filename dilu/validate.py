@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 from rich.text import Text
@@ -12,6 +14,7 @@ from dilu.help_text import examples
 from dilu.progress import ProgressBars
 from dilu.table import plain_table, show
 from experiments.validation import (
+    Demand,
     InterruptedValidation,
     JudgedSystem,
     PathAgreement,
@@ -20,9 +23,17 @@ from experiments.validation import (
     parse_tolerances,
     validate_experiment,
 )
+from profiles import load_catalog
+from realgpu.calibration import calibrate
 from realgpu.workers.protocol import BackendName
 
 FOLDER = click.Path(path_type=Path)
+
+PROFILES: Final = "profiles"
+"""Where the profiles lie that were measured first."""
+
+CALIBRATE_FOR_S: Final = 120.0
+"""Enough for three models on a core. Assumed."""
 
 MOST_CAUSES = 5
 """Causes that are printed; the others are in validation.json."""
@@ -67,6 +78,16 @@ MOST_CAUSES = 5
     help="What its error may be, such as p95=10% or svr=0.02, or p95=none (repeatable).",
 )
 @click.option("--profiles", type=FOLDER, metavar="DIR", help="Profiles of both worlds, not the experiment's.")
+@click.option(
+    "--calibrate-for",
+    "calibrate_for_s",
+    type=click.FloatRange(min=0.0),
+    default=CALIBRATE_FOR_S,
+    show_default=True,
+    metavar="S",
+    help="Seconds for measuring the models first, where workers compute and the profiles at hand were not "
+    "measured so. 0: use the profiles as they are.",
+)
 @click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Where results go, new or empty.")
 def validate(
     experiment: str,
@@ -77,6 +98,7 @@ def validate(
     changes: tuple[str, ...],
     tolerances: tuple[str, ...],
     profiles: Path | None,
+    calibrate_for_s: float,
     out: Path,
 ) -> None:
     """Run EXPERIMENT in both worlds on the same arrivals, and report the error of each metric.
@@ -87,6 +109,20 @@ def validate(
     allowed = parse_tolerances(backend, tolerances)
     try:
         with ProgressBars() as bars:
+
+            def measure(demands: Sequence[Demand]) -> Path:
+                """Calibrate the models beside the results."""
+                models = [f"{demand.model}:{demand.job}" for demand in demands]
+                report = calibrate(
+                    backend,
+                    models,
+                    out=out / PROFILES,
+                    base=load_catalog(profiles),
+                    budget_s=calibrate_for_s,
+                    progress=bars.calibration,
+                )
+                return report.catalog
+
             validation = validate_experiment(
                 experiment,
                 out=out,
@@ -97,6 +133,7 @@ def validate(
                 systems=systems,
                 changes=changes,
                 profiles=profiles,
+                calibrate=measure if calibrate_for_s > 0.0 else None,
                 progress=bars.system,
             )
     except InterruptedValidation as interrupted:

@@ -48,7 +48,8 @@ def test_replay_prints_the_table_and_keeps_the_results(lab: Path, capfd: pytest.
         assert any(row.startswith(label) for row in rows), label
     assert "(1.00x)" in out
     assert rows[-1] == "Results: runs/lab-1"
-    assert max(len(row) for row in rows) <= 100
+    assert rows[-2].startswith("Profiles: A100-40GB-PCIE; values of ")
+    assert max(len(row) for row in rows[: rows.index("")]) <= 100
     assert (lab.parent / "runs" / "lab-1" / "comparison.csv").exists()
 
 
