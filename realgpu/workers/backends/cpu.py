@@ -1,12 +1,14 @@
 """A CPU core in place of a GPU: small models, throttled by a gate that every module passes.
 
 A module is charged once it is done (`realgpu.workers.backends.toll`), and the next one waits: of forward
-passes every module, of backward passes every weight. The capacity of the core is a cost of 10^9 a second for
-every model and batch, so a quota q is the rate ``q 10^9``.
+passes every module, of backward passes every weight. A batch or step ends when all of it is paid for. The
+capacity of the core is a cost of 10^9 a second for every model and batch, so a quota q is the rate ``q
+10^9``.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -26,8 +28,12 @@ if TYPE_CHECKING:
 
     from realgpu.workers.models import Model, Scale
 
-_LESSONS: Final = 5
-"""How often work of each size is done to learn what it costs."""
+_FEWEST_LESSONS: Final = 3
+_SURE_AFTER: Final = 5
+_MOST_LESSONS: Final = 25
+_LESSONS_S: Final = 0.4
+"""To learn what work of a size costs where nobody disturbs it, it is done until so many in a row were not the
+fastest; but for so long, or so often, at most. Assumed: others who use the machine pause at times."""
 
 
 class CpuBackend(ComputedBackend):
@@ -82,12 +88,17 @@ class CpuBackend(ComputedBackend):
         self._toll.done(("backward", number))
 
     def _warm_up(self) -> None:
-        """Learn what a step, or a smallest and a largest batch, costs."""
-        counts = sorted({1, self._begin.batch}) if self._training is None else [self._samples]
-        for count in counts:
-            for _ in range(_LESSONS):
+        """Learn what a step costs, or batches of sizes that double up to the largest."""
+        for count in [self._samples] if self._training is not None else _doubling(self._begin.batch):
+            self._work_once(count)
+            begun_s, since_fastest = time.monotonic(), 0
+            for number in range(1, _MOST_LESSONS + 1):
                 self._toll.begin()
                 self._work_once(count)
+                since_fastest = 0 if self._toll.learnt(count) else since_fastest + 1
+                long = time.monotonic() - begun_s > _LESSONS_S and number >= _FEWEST_LESSONS
+                if long or since_fastest >= _SURE_AFTER:
+                    break
 
     def _weights_precision(self) -> str:
         return "float32"
@@ -105,4 +116,9 @@ class CpuBackend(ComputedBackend):
         self._toll.settle()
 
     def _facts(self) -> dict[str, Any]:
-        return {"cost_per_s": COST_PER_S}
+        return {"cost_per_s": COST_PER_S, "prompt_tokens": self._model.size}
+
+
+def _doubling(largest: int) -> list[int]:
+    """Return 1, 2, 4, ... and the largest."""
+    return sorted({*(1 << power for power in range(largest.bit_length())), largest})

@@ -10,8 +10,10 @@ progress reaches 1, not when somebody notices: a late wake-up does not make a ba
 from __future__ import annotations
 
 import time
-from math import floor
+from math import exp, log1p, sqrt
 from typing import Any, Final
+
+import numpy as np
 
 from profiles import ModelProfile, ProfileError, find_interference
 from profiles.sharing import Sharing
@@ -30,20 +32,28 @@ FOLLOWS_WITHIN_S: Final = 0.005
 
 
 class VirtualBackend:
-    """A `Backend` whose GPU is the profile. Its option is `look_s`, by default `LOOK_S`.
+    """A `Backend` whose GPU is the profile.
+
+    Its options are `look_s`, by default `LOOK_S`, and `noise`, by default 0: the relative standard deviation
+    by which batches and steps last longer or shorter than the profile says. It is lognormal with mean one,
+    and drawn from the seed and the number of the batch or step alone.
 
     Raises
     ------
     RealGpuError
-        If something in `begin` cannot be unpacked, the interference model is unknown, or the profile has none
-        for training where it is to train.
+        If an option is not as allowed, something in `begin` cannot be unpacked, the interference model is
+        unknown, or the profile has none for training where it is to train.
     """
 
     def __init__(self, begin: Begin, seats: Seats) -> None:
-        check_options(begin.options, ["look_s"])
+        check_options(begin.options, ["look_s", "noise"])
         self._look_s = begin.options.get("look_s", LOOK_S)
         if not isinstance(self._look_s, int | float) or not 0.0 < self._look_s <= 1.0:
             raise RealGpuError(f"begin: options: look_s: found {self._look_s!r}, allowed are 0 to 1 second")
+        noise = begin.options.get("noise", 0.0)
+        if not isinstance(noise, int | float) or isinstance(noise, bool) or not 0.0 <= noise <= 1.0:
+            raise RealGpuError(f"begin: options: noise: found {noise!r}, allowed are 0 to 1")
+        self._noise, self._seed, self._batches = float(noise), begin.seed, 0
         self._profile = unpacked(begin.profile, ModelProfile, "begin: profile")
         if begin.job == "train" and self._profile.training is None:
             raise RealGpuError(f"begin: profile: {self._profile.name} has none for training")
@@ -66,9 +76,11 @@ class VirtualBackend:
         """Serve a batch; see `Backend`."""
         start_ns = time.monotonic_ns()
         fresh = (start_ns - self._ended_ns) / 1e9 > FOLLOWS_WITHIN_S
+        luck = self._luck(self._batches)
+        self._batches += 1
         now_s, remaining = 0.0, 1.0
         while True:
-            period_s = batch_s(self._profile, count, iterations, self._neighbourhood.places(), fresh)
+            period_s = luck * batch_s(self._profile, count, iterations, self._neighbourhood.places(), fresh)
             since_s, end_s = now_s, now_s + remaining * period_s
             if leave_off(min(self._look_s, max(0.0, end_s - _elapsed_s(start_ns)))):
                 return None
@@ -83,23 +95,32 @@ class VirtualBackend:
         training = self._profile.training
         assert training is not None
         start_ns = time.monotonic_ns()
-        now_s = begun_s = steps = 0.0
+        now_s = begun_s = part = 0.0
+        done, luck = 0, self._luck(0)
         while True:
-            period_s = step_s(training, self._neighbourhood.places())
-            since_s, before = now_s, steps
-            complete_s = since_s + (floor(before) + 1 - before) * period_s
+            fair_s = step_s(training, self._neighbourhood.places())
+            complete_s = now_s + (1.0 - part) * luck * fair_s
             left_off = leave_off(min(self._look_s, max(0.0, complete_s - _elapsed_s(start_ns))))
-            now_s = _elapsed_s(start_ns)
-            steps = before + (now_s - since_s) / period_s
-            for number in range(floor(before) + 1, floor(steps) + 1):
-                ended_s = since_s + (number - before) * period_s
-                self._seats.cycle(ended_s - begun_s, training.batch)
-                begun_s = ended_s
-                if number == iterations:
-                    return float(number), start_ns + round(ended_s * 1e9)
-            self._seats.steps(steps)
+            since_s, now_s = now_s, _elapsed_s(start_ns)
+            while complete_s <= now_s:
+                done, part, since_s = done + 1, 0.0, complete_s
+                self._seats.cycle(since_s - begun_s, training.batch)
+                begun_s = since_s
+                if done == iterations:
+                    return float(done), start_ns + round(since_s * 1e9)
+                luck = self._luck(done)
+                complete_s = since_s + luck * fair_s
+            part = min(1.0, part + (now_s - since_s) / (luck * fair_s))
+            self._seats.steps(done + part)
             if left_off:
-                return steps, start_ns + round(now_s * 1e9)
+                return done + part, start_ns + round(now_s * 1e9)
+
+    def _luck(self, number: int) -> float:
+        """Return the factor of one batch's, or step's, time."""
+        if not self._noise:
+            return 1.0
+        sigma = sqrt(log1p(self._noise**2))
+        return exp(sigma * np.random.default_rng((self._seed, number)).standard_normal() - sigma**2 / 2)
 
 
 def _elapsed_s(start_ns: int) -> float:
