@@ -33,13 +33,14 @@ def cold_start(findings: Findings, settings: Settings) -> list[str]:
         raise Skipped("without torch there is no start-up to take apart")
     faults: list[str] = []
     headlines: dict[str, str] = {}
+    reason = "no model was asked for"
     for model in settings.cold_start_models:
         starts: list[dict[str, Any]] = []
         while len(starts) < _starts_wanted(starts, settings):
             try:
                 starts.append(_start(model, settings))
             except (Skipped, SubjectError) as error:
-                findings.note(f"{model}: not done", str(error))
+                findings.note(f"{model}: not done", reason := str(error))
                 if isinstance(error, SubjectError) and not is_shortage(error):
                     faults.append(f"{model}: {error}")
                 break
@@ -48,6 +49,8 @@ def cold_start(findings: Findings, settings: Settings) -> list[str]:
             parts = ("process_s", "import_torch_s", "context_s", "build_s", "first_inference_s")
             headlines[model] = f"{model} {sum(medians[part] for part in parts):.1f} s"
             findings.note("headline", ", ".join(headlines.values()) + " without copying weights")
+    if not headlines and not faults:
+        raise Skipped(reason)
     return faults
 
 

@@ -70,9 +70,12 @@ def gate_effective(findings: Findings, settings: Settings) -> list[str]:
         findings.note("driver", {"launched": launches, "counted": counted})
         if counted != launches:
             faults.append(f"of {launches} launches by ctypes the gate counted {counted}")
+        compared = ["ctypes"]
         for work in TORCH_WORKS if settings.use_torch else ():
-            faults += _torch_launches(findings, setting, work)
-        findings.note("headline", "counted what was launched" if not faults else "see the faults")
+            wrong = _torch_launches(findings, setting, work)
+            faults += wrong or []
+            compared += [f"torch {work}"] if wrong is not None else []
+        findings.note("headline", f"compared launches by {', '.join(compared)}")
         state = setting.slot.read("state")
         findings.note("gate_state", GateState(state).name)
         if faults or state != GateState.DRIVER_SEEN:
@@ -80,15 +83,15 @@ def gate_effective(findings: Findings, settings: Settings) -> list[str]:
     return faults
 
 
-def _torch_launches(findings: Findings, setting: Gated, work: str) -> list[str]:
-    """Compare for one work of torch; what cannot be done here is noted, and is no fault of the gate."""
+def _torch_launches(findings: Findings, setting: Gated, work: str) -> list[str] | None:
+    """Compare for one work of torch; `None` where it cannot be done here, which is no fault of the gate."""
     try:
         setting.subject.ask("torch", "prepare", BEGIN_WITHIN_S, work=work)
         before = setting.counters()
         profiled = setting.subject.ask("torch", "profiled", TASK_WITHIN_S, work=work)
     except (Skipped, SubjectError) as error:
         findings.note(f"torch {work}", {"not_done": str(error)})
-        return []
+        return None
     counted = setting.since(before)["launches"]
     findings.note(f"torch {work}", {"counted": counted, **profiled})
     if profiled["kernels"] == 0:

@@ -40,6 +40,7 @@ def launch_costs(findings: Findings, settings: Settings) -> list[str]:
         raise Skipped("without torch there is no model to run")
     faults: list[str] = []
     done: list[str] = []
+    reason = "no model was asked for"
     with gated("models") as setting:
         setting.slot.set_mode(Mode.COUNT)
         begin(setting.subject, "torch")
@@ -48,13 +49,15 @@ def launch_costs(findings: Findings, settings: Settings) -> list[str]:
             try:
                 _run(model, setting, settings, found)
             except SubjectError as error:
-                found["not_done"] = str(error)
+                found["not_done"] = reason = str(error)
                 if not is_shortage(error) and "needs transformers" not in str(error):
                     faults.append(f"{model}: {error}")
             findings.note(model, found)
             if "not_done" not in found:
                 done.append(model)
                 findings.note("headline", f"launches of {', '.join(done)}")
+    if not done and not faults:
+        raise Skipped(reason)
     return faults
 
 
