@@ -76,12 +76,13 @@ class Crew:
         """Let go of a worker that has ended."""
         self.workers.pop(instance).close()
 
-    def stop_workers(self, *instances: int) -> None:
-        """End the workers of these instances, by default all, gently first."""
+    def stop_workers(self, *instances: int, gently: bool = True) -> None:
+        """End the workers of these instances, by default all; those that hang need not be asked to."""
         leaving = [self.workers[instance] for instance in instances or self.workers]
         for worker in leaving:
             worker.stop()
-        _await_ends(leaving, STOP_WITHIN_S)
+        if gently:
+            _await_ends(leaving, STOP_WITHIN_S)
         for worker in _still_there(leaving):
             worker.terminate()
         _await_ends(leaving, TERMINATE_WITHIN_S)

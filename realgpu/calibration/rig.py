@@ -124,9 +124,7 @@ class Rig:
         """End a resident: its gate is opened, and one that failed is not asked to end its batch first."""
         self.residents.remove(resident)
         self._let_go(resident)
-        if resident.failure is not None:
-            resident.worker.terminate()
-        self._crew.stop_workers(resident.instance)
+        self._crew.stop_workers(resident.instance, gently=resident.failure is None)
         self._seating.give_back([resident.row])
 
     def close(self) -> None:

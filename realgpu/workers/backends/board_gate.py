@@ -7,8 +7,12 @@ from typing import Final
 
 from realgpu.gate.bucket import Bucket
 from realgpu.gate.layout import DEFAULT_DEADLINE_NS
-from realgpu.gate.shared import DEFAULT_PERIOD_NS
 from realgpu.workers.seats import Seats
+
+HOLDS_NS: Final = 250_000
+"""The bucket holds what so long a time earns. On a GPU that is a tick of 5 ms (Dilu, ASPLOS 2025, section
+3.4), a small part of a batch; the small models of a core take a tenth of that time or less, and after a pause
+all of a batch would be free. Assumed: long beside a wake-up, and short beside a batch."""
 
 _LONGEST_NAP_S: Final = 0.001
 _SECOND_NS: Final = 1_000_000_000
@@ -17,7 +21,7 @@ _SECOND_NS: Final = 1_000_000_000
 class BoardGate:
     """A `realgpu.gate.Gate` for one thread; it earns `capacity` a second on the whole GPU.
 
-    Its bucket holds what a tick earns. As with the others, nobody waits longer than the deadline, be the
+    Its bucket holds what `HOLDS_NS` earn. As with the others, nobody waits longer than the deadline, be the
     quota 0.
     """
 
@@ -47,7 +51,7 @@ class BoardGate:
     def _filled(self, now_ns: int) -> Bucket:
         """Return the bucket, filled at the present quota."""
         rate = round(self._seats.least_quota() * self._capacity)
-        burst = rate * DEFAULT_PERIOD_NS // _SECOND_NS
+        burst = rate * HOLDS_NS // _SECOND_NS
         bucket = Bucket(rate, burst, self._spent, self._granted, self._refilled_ns)
         self._granted, self._refilled_ns = bucket.refilled(now_ns)
         return Bucket(rate, burst, self._spent, self._granted, self._refilled_ns)

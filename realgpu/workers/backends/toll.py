@@ -21,6 +21,9 @@ QUANTUM_NS: Final = 1_000_000
 """Work that owes less lets the next pay, and what owes more is paid in parts of it. Assumed: some waits a
 batch, each long beside a wake-up, and at a hundredth of the core short beside the deadline of a gate."""
 
+LEAST_COST: Final = 1
+"""The least that a gate charges."""
+
 Piece = tuple[Hashable, int]
 """A piece of work, and its size."""
 
@@ -73,6 +76,7 @@ class Toll:
         self._tariff = Tariff()
         self._gate: Gate | None = None
         self._owed = 0
+        self._paid = False
         self._since_ns = 0
         self._took_ns: dict[Piece, int] = {}
 
@@ -103,9 +107,12 @@ class Toll:
 
     def settle(self) -> None:
         """Pay what is owed, and wait until all of it is earned: work ends when it is paid for."""
-        if self._gate is not None:
-            self._pay(self._gate)
-            self._gate.charge(0)
+        if self._gate is None:
+            return
+        self._pay(self._gate)
+        if self._paid:
+            self._gate.charge(LEAST_COST)  # it passes when all that was charged before it is earned
+            self._paid = False
 
     def _pay(self, gate: Gate) -> None:
         """Pay what is owed, in parts for each of which the gate makes wait."""
@@ -113,3 +120,4 @@ class Toll:
             part = min(self._owed, QUANTUM_NS)
             gate.charge(part)
             self._owed -= part
+            self._paid = True

@@ -10,7 +10,7 @@ from worker_parent import Till, model, sit
 from realgpu.board import Board
 from realgpu.gate.layout import DEFAULT_DEADLINE_NS
 from realgpu.workers.backends.board_gate import BoardGate
-from realgpu.workers.backends.toll import QUANTUM_NS, Tariff, Toll
+from realgpu.workers.backends.toll import LEAST_COST, QUANTUM_NS, Tariff, Toll
 from realgpu.workers.seats import Seats
 
 SECOND_NS = 1_000_000_000
@@ -23,32 +23,50 @@ def burn(cpu_s: float) -> None:
         pass
 
 
+@given(st.dictionaries(st.integers(0, 1000), st.integers(0, 10**9), min_size=1, max_size=5))
+def test_a_size_that_was_seen_costs_what_it_took(seen: dict[int, int]) -> None:
+    """In the fastest lesson of its name, whatever slower ones say; what was never seen is free."""
+    tariff = Tariff()
+    for size, cpu_ns in seen.items():
+        assert tariff.learn(size, {("a", size): cpu_ns + 5})
+        assert tariff.learn(size, {("a", size): cpu_ns})
+        assert not tariff.learn(size, {("a", size): cpu_ns + 1})
+    for size, cpu_ns in seen.items():
+        assert tariff.cost("a", size) == cpu_ns
+        assert tariff.cost("b", size) == 0
+
+
 @given(
-    st.dictionaries(st.integers(0, 1000), st.integers(0, 10**9), min_size=1, max_size=5), st.integers(0, 2000)
+    st.dictionaries(st.integers(0, 1000), st.integers(0, 10**9), min_size=2, max_size=5), st.integers(0, 2000)
 )
-def test_cost_is_what_was_seen_or_on_a_line(seen: dict[int, int], size: int) -> None:
-    """A size that was seen costs what it took; others lie on the line through the extremes, never below 0."""
+def test_between_sizes_cost_is_on_a_line(seen: dict[int, int], size: int) -> None:
+    """It lies between the costs of the two sizes next to it; outside it is never below 0."""
     tariff = Tariff()
     for one, cpu_ns in seen.items():
-        tariff.learn("a", one, cpu_ns + 5)
-        tariff.learn("a", one, cpu_ns)
-        tariff.learn("a", one, cpu_ns + 1)
-    for one, cpu_ns in seen.items():
-        assert tariff.cost("a", one) == cpu_ns
-    assert tariff.cost("b", size) == 0
-    assert tariff.cost("a", size) >= 0
-    low, high = min(seen), max(seen)
-    if size not in seen and low != high:
-        line = seen[low] + (seen[high] - seen[low]) * (size - low) / (high - low)
-        assert tariff.cost("a", size) == pytest.approx(max(0.0, line), abs=1)
+        tariff.learn(one, {("a", one): cpu_ns})
+    cost = tariff.cost("a", size)
+    assert cost >= 0
+    below, above = [one for one in seen if one <= size], [one for one in seen if one >= size]
+    if below and above:
+        low, high = max(below), min(above)
+        part = (size - low) / (high - low) if high > low else 0.0
+        assert cost == pytest.approx(seen[low] + part * (seen[high] - seen[low]), abs=1)
 
 
 @pytest.mark.parametrize(("seen", "size", "cost"), [(4, 8, 200), (4, 2, 50), (0, 8, 100)])
 def test_from_one_size_cost_is_proportional(seen: int, size: int, cost: int) -> None:
     """With a single size there is no line but the one through nothing."""
     tariff = Tariff()
-    tariff.learn("a", seen, 100)
+    tariff.learn("lesson", {("a", seen): 100})
     assert tariff.cost("a", size) == cost
+
+
+def test_a_lesson_counts_as_a_whole() -> None:
+    """Of a faster lesson all pieces count, the slower ones too: no batch ran faster than that one."""
+    tariff = Tariff()
+    assert tariff.learn("lesson", {("a", 1): 10, ("b", 1): 50})
+    assert tariff.learn("lesson", {("a", 1): 30, ("b", 1): 20})
+    assert (tariff.cost("a", 1), tariff.cost("b", 1)) == (30, 20)
 
 
 def test_what_was_learnt_is_charged_whatever_it_takes_later() -> None:
@@ -61,33 +79,61 @@ def test_what_was_learnt_is_charged_whatever_it_takes_later() -> None:
         toll.done("a")
         burn(0.002)
         toll.done("b")
+        toll.learnt("lesson")
     toll.settle()
     toll.put_up(till)
     assert till.charged == []
     burn(0.05)
     toll.done("a")
+    assert sum(till.charged) == pytest.approx(4e6, rel=0.2)
     toll.done("b")
-    assert len(till.charged) == 2
-    assert till.charged[0] == pytest.approx(4e6, rel=0.2)
-    assert till.charged[1] == pytest.approx(2e6, rel=0.2)
+    assert sum(till.charged) == pytest.approx(6e6, rel=0.2)
+
+
+def taught(cost_ns: int) -> tuple[Toll, Till]:
+    """A toll that knows one piece of work, and the till it pays into."""
+    toll, till = Toll(), Till()
+    toll.begin()
+    burn(cost_ns / 1e9)
+    toll.done("piece")
+    toll.learnt("lesson")
+    toll.put_up(till)
+    return toll, till
 
 
 def test_small_debts_are_paid_together() -> None:
-    """What is below the quantum waits for more, or for the end."""
-    toll, till = Toll(), Till()
-    toll.begin()
-    burn(QUANTUM_NS * 0.6e-9)
-    toll.done("small")
-    toll.put_up(till)
-    toll.done("small")
+    """What is below the quantum waits for more, or for the end, which waits until all is earned."""
+    toll, till = taught(round(QUANTUM_NS * 0.6))
+    toll.done("piece")
     assert till.charged == []
-    toll.done("small")
-    (paid,) = till.charged
-    assert paid >= QUANTUM_NS
-    toll.done("small")
+    toll.done("piece")
+    assert till.charged[0] == QUANTUM_NS
+    toll.done("piece")
     toll.settle()
     toll.settle()
-    assert till.charged == [paid, paid // 2]
+    assert till.charged.count(LEAST_COST) == 1
+    assert till.charged[-1] == LEAST_COST
+    assert sum(till.charged) == pytest.approx(1.8 * QUANTUM_NS, rel=0.2)
+
+
+def test_large_debts_are_paid_in_parts() -> None:
+    """None is so large that a small quota could not earn it before the gate's deadline."""
+    toll, till = taught(5 * QUANTUM_NS)
+    toll.done("piece")
+    assert max(till.charged) == QUANTUM_NS
+    assert sum(till.charged) >= 5 * QUANTUM_NS
+    assert QUANTUM_NS / 0.01 < DEFAULT_DEADLINE_NS
+
+
+def test_a_long_piece_of_work_is_held_to_a_small_quota(board: Board) -> None:
+    """A hundredth of a second of work takes a second on a hundredth of a core, not a deadline of 200 ms."""
+    sit(board, 0, model("bert-base"), quota=0.02)
+    toll, _ = taught(10 * QUANTUM_NS)
+    toll.put_up(BoardGate(Seats(board, [0]), SECOND_NS))
+    begun = time.monotonic()
+    toll.done("piece")
+    toll.settle()
+    assert time.monotonic() - begun > 0.45
 
 
 @pytest.mark.parametrize("quota", [0.5, 0.2])
