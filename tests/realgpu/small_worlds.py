@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,10 @@ class Targets:
 
 
 def children(pid: int) -> set[int]:
-    """Processes that are, or were started by, children of a process."""
+    """Processes that are, or were started by, children of a process.
+
+    Not the one in which Python counts this process's semaphores: once it is there, it stays.
+    """
     found: set[int] = set()
     for child in _children(pid):
         found |= {child} | children(child)
@@ -190,9 +194,11 @@ def children(pid: int) -> set[int]:
 
 def _children(pid: int) -> list[int]:
     try:
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        pids = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+    tracker = getattr(resource_tracker, "_resource_tracker")._pid  # noqa: B009 - there is no public name
+    return [pid for pid in pids if pid != tracker]
 
 
 def is_alive(pid: int) -> bool:
