@@ -1,5 +1,5 @@
 # make demo    replay the shipped quickstart experiment and print its table
-# make test    everything that must hold: lint, format, types, layers, tests
+# make test    everything that must hold: lint, format, types, layers, tests; those in real time by themselves
 # make bench   speed: replay against bare SimPy, trace reading against pandas (with DILU_TRACE_DIR), the launch gate
 #
 # PYTHON chooses the interpreter (3.11 or newer), VENV the environment: make test PYTHON=python3.12 VENV=.venv312
@@ -18,7 +18,8 @@ test: $(VENV)/.installed-dev
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
-	$(RUN)/pytest
+	$(RUN)/pytest --numprocesses=auto --ignore=tests/realgpu --ignore=tests/scripts --ignore=tests/benchmarks
+	$(RUN)/pytest tests/realgpu tests/scripts tests/benchmarks
 
 bench: $(VENV)/.installed
 	$(RUN)/python benchmarks/replay_speed.py

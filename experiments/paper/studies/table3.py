@@ -156,48 +156,27 @@ def _rows(found: Found, system: str, kind: str) -> list[Row]:
     ours, dilu = found[system, kind], found["dilu", kind]
     title = f"{SYSTEMS[system]}, {kind}"
     few, svr_dilu, _ = PUBLISHED["dilu", kind]
-    rows = [
-        explained(
-            Claim(
-                f"{title}: cold starts",
-                "Table 3",
-                "starts",
-                "table",
-                float(cold_starts),
-                neutral=None if system == "dilu" else float(few),
-                margin=NEAR_COLD_STARTS,
-            ),
-            per_seed([one["cold_starts"] for one in ours]),
-            size=_COLD[system],
-        )
-    ]
+
+    def claim(what: str, unit: str, paper: float, neutral: float | None, margin: float = 0.0) -> Claim:
+        return Claim(f"{title}: {what}", "Table 3", unit, "table", paper, neutral=neutral, margin=margin)
+
+    neutral = None if system == "dilu" else float(few)
+    starts = claim("cold starts", "starts", float(cold_starts), neutral, NEAR_COLD_STARTS)
+    rows = [explained(starts, per_seed([one["cold_starts"] for one in ours]), size=_COLD[system])]
     if system == "dilu":
-        claim = Claim(f"{title}: SLO violation rate", "Table 3", "%", "table", svr, margin=1.0)
-        return [*rows, explained(claim, per_seed([one["svr_percent"] for one in ours]), size=_SVR)]
+        violations = claim("SLO violation rate", "%", svr, None, margin=1.0)
+        return [*rows, explained(violations, per_seed([one["svr_percent"] for one in ours]), size=_SVR)]
     more = [one["svr_percent"] - base["svr_percent"] for one, base in zip(ours, dilu, strict=True)]
     saved_s = [one["instance_s"] - base["instance_s"] for one, base in zip(ours, dilu, strict=True)]
     assert saved is not None
+    points = round(svr - svr_dilu, 2)
+    above = claim("SLO violation rate, points above Dilu's", "points", points, 0.0, margin=1.0)
+    against = _SVR_NONE if abs(np.mean(more)) < HARDLY else _SVR_OPPOSITE
+    gpu_time = claim("GPU time that Dilu saves", "s", saved, 0.0)
     return [
         *rows,
-        explained(
-            Claim(
-                f"{title}: SLO violation rate, points above Dilu's",
-                "Table 3",
-                "points",
-                "table",
-                round(svr - svr_dilu, 2),
-                neutral=0.0,
-                margin=1.0,
-            ),
-            per_seed(more),
-            size=_SVR,
-            direction=_SVR_NONE if abs(np.mean(more)) < HARDLY else _SVR_OPPOSITE,
-        ),
-        explained(
-            Claim(f"{title}: GPU time that Dilu saves", "Table 3", "s", "table", saved, neutral=0.0),
-            per_seed(saved_s),
-            size=_SAVED,
-        ),
+        explained(above, per_seed(more), size=_SVR, direction=against),
+        explained(gpu_time, per_seed(saved_s), size=_SAVED),
     ]
 
 
@@ -389,6 +368,7 @@ def _bars(axes: Axes, table: pd.DataFrame, name: str, label: str) -> None:
     axes.scatter([], [], marker="_", s=90, color=PAPER, label="paper")
     axes.set_xticks(range(len(SERIES)), list(SERIES))
     axes.set_ylabel(label)
+    axes.set_ylim(bottom=0.0)
     axes.spines[["top", "right"]].set_visible(False)
 
 
