@@ -16,6 +16,7 @@ from realgpu.calibration.campaign import Campaign, Progress
 from realgpu.calibration.device import host_facts, start_up, today, worker_facts
 from realgpu.calibration.ledger import Ledger
 from realgpu.calibration.pairs import pair_tasks
+from realgpu.calibration.plan import FEWER_SHARES
 from realgpu.calibration.profile import make_draft
 from realgpu.calibration.report import CalibrationReport, fit_reports
 from realgpu.calibration.resident import Resident
@@ -31,8 +32,8 @@ from realgpu.workers.protocol import BackendName
 
 ShareBy = Literal["mps", "gate"]
 
-IDLE_MEMORY_PART = 0.5
-"""Of the device's memory, so much may be held by workers that wait for their turn. Assumed."""
+MEMORY_PART = 0.7
+"""Of the device's memory, so much may be held by workers, most of whom wait for their turn. Assumed."""
 
 
 def calibrate(
@@ -90,9 +91,9 @@ def calibrate(
         raise RealGpuError(f"budget_s: found {budget_s}, allowed are seconds from 0")
     if share_by is not None and backend != "cuda":
         raise RealGpuError(f"share_by: found {share_by!r}, allowed only for the backend cuda")
-    settings = settings or Settings()
-    budget = Budget(budget_s)
     gated = backend != "cuda" or share_by == "gate"
+    settings = settings or (Settings() if gated else Settings(shares=FEWER_SHARES))
+    budget = Budget(budget_s)
     ledger = Ledger(out)
     ledger.know(host_facts(backend, "gate" if gated else "mps"))
     before = len(ledger.measurements)
@@ -101,7 +102,10 @@ def calibrate(
     def opened(resident: Resident) -> None:
         """Take note of a start."""
         start_ups.saw(resident.job, (resident.ready_ns - resident.launched_ns) / 1e9)
-        ledger.know({**worker_facts(backend, resident), "date": today()})
+        facts = worker_facts(backend, resident)
+        ledger.know({**facts, "date": today()})
+        if "memory_bytes" in facts:
+            workplace.memory_bytes = round(MEMORY_PART * facts["memory_bytes"])
         started = start_up(backend, resident)
         if started is not None:
             ledger.add_start_up(started)
@@ -116,8 +120,9 @@ def calibrate(
             sharing=sharing,
             models=[one.name for one in subjects],
             seed=seed,
-            memory_bytes=round(IDLE_MEMORY_PART * base.gpu.memory_bytes),
+            memory_bytes=round(MEMORY_PART * base.gpu.memory_bytes),
             opened=opened,
+            left_s=lambda: budget.left_s,
         ) as workplace,
     ):
         campaign = Campaign(workplace, ledger, budget, start_ups, settings)

@@ -6,6 +6,7 @@ written down at once; what is written down is not measured again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +29,9 @@ Progress = Callable[[str, float], None]
 
 MOST_FAILURES_IN_A_ROW: Final = 3
 """After so many, nothing more of that model's job is tried. Assumed."""
+
+MOST_OF_A_BATCH: Final = 2
+"""A batch of a size that failed so often, on whatever share, is not tried again. Assumed."""
 
 RESTLESS: Final = 0.1
 """A median that is not known to this part of itself was disturbed by others who use the machine. Assumed."""
@@ -121,15 +125,25 @@ class Campaign:
 
     def _serve_surface(self, profile: ModelProfile, until_s: float) -> None:
         """Measure batches where the plan wants them, at least as many as a fit needs."""
-        largest, failures, without = self.largest_batch(profile), 0, set[Spot]()
-        while failures < MOST_FAILURES_IN_A_ROW:
-            batches = tuple(batch for batch in self.settings.batches if batch <= largest)
+        largest, in_a_row, failed, without = self.largest_batch(profile), 0, Counter[int](), set[Spot]()
+        while in_a_row < MOST_FAILURES_IN_A_ROW:
+            batches = tuple(
+                batch
+                for batch in self.settings.batches
+                if batch <= largest and failed[batch] < MOST_OF_A_BATCH
+            )
             if len(batches) < 2:
                 self.skipped[f"{profile.name}: batches"] = f"a surface needs two sizes, found {list(batches)}"
                 return
             points = self.ledger.points(profile.name, "serve")
             grid = Grid(batches, self.settings.shares)
-            wanted = next_point(grid, points, without=without, goal=self.settings.goal)
+            wanted = next_point(
+                grid,
+                points,
+                without=without,
+                goal=self.settings.goal,
+                effort_s=partial(self._spot_s, profile, largest),
+            )
             if wanted is None:
                 return
             if len(points) >= FEWEST_POINTS and self.budget.spent_s > until_s:
@@ -141,9 +155,9 @@ class Campaign:
                     return
                 continue
             failure = self._measure_at(profile, "serve", largest, wanted)
-            failures = 0 if failure is None else failures + 1
+            in_a_row = 0 if failure is None else in_a_row + 1
             if failure is not None:
-                without.add(wanted.spot)
+                failed[wanted.batch] += 1
                 largest = min(largest, self.largest_batch(profile))
 
     def largest_batch(self, profile: ModelProfile) -> int:
@@ -171,7 +185,7 @@ class Campaign:
                 continue
             if len(measured) > 3 and self.budget.spent_s > until_s:
                 self.skipped[f"{profile.name}: more of training"] = OTHERS
-                return
+                break
             failure = self._measure_at(profile, "train", batch, wanted)
             failures = 0 if failure is None else failures + 1
         self.workplace.rest()
@@ -179,11 +193,20 @@ class Campaign:
     # ---------------------------------------------------------------------------------- both alike
 
     def _has_time(self, profile: ModelProfile, job: Job, largest: int, wanted: Wanted) -> bool:
-        """Whether there is time to measure at a place, a start of the worker included if it needs one."""
-        estimate_s = self.longest_s(profile, job, wanted.batch, wanted.share)
-        if not self.workplace.has(profile, job, largest, wanted.share):
-            estimate_s += self.start_s(job)
-        return self.has_time(f"{profile.name}: {job}, some shares", estimate_s)
+        """Whether there is time to measure at a place."""
+        return self.has_time(
+            f"{profile.name}: {job}, some shares", self._point_s(profile, job, largest, wanted.spot)
+        )
+
+    def _spot_s(self, profile: ModelProfile, largest: int, spot: Spot) -> float:
+        return self._point_s(profile, "serve", largest, spot)
+
+    def _point_s(self, profile: ModelProfile, job: Job, largest: int, spot: Spot) -> float:
+        """Return what a place takes at most, a start of the worker included if it needs one."""
+        measuring_s = self.longest_s(profile, job, spot.batch, spot.share)
+        if self.workplace.has(profile, job, largest, spot.share):
+            return measuring_s
+        return measuring_s + self.start_s(job)
 
     def has_time(self, what: str, estimate_s: float) -> bool:
         """Whether there is time for something; what there is none for is noted."""

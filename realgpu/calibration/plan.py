@@ -8,7 +8,7 @@ Everything here is arithmetic on what it is given.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, NamedTuple
@@ -25,6 +25,9 @@ Floats = NDArray[np.float64]
 SHARES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BATCHES: Final = (1, 2, 4, 8, 16, 32)
 """The grid of Dilu's profiling by traversal (sigserverless/Dilu @1134655, profiling/inference)."""
+
+FEWER_SHARES: Final = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+"""For MPS, where each share needs a worker of its own, which takes seconds to start. Assumed."""
 
 FITTED_A_HELD_OUT: Final = 4
 """Of five points after the first ones, one is held out. Assumed: a score costs a fifth of the effort."""
@@ -148,8 +151,17 @@ def first_spots(grid: Grid) -> tuple[Spot, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
+def _alike(spot: Spot) -> float:
+    return 1.0
+
+
 def next_point(
-    grid: Grid, points: Sequence[Point], *, without: Collection[Spot] = (), goal: Goal | None = None
+    grid: Grid,
+    points: Sequence[Point],
+    *,
+    without: Collection[Spot] = (),
+    goal: Goal | None = None,
+    effort_s: Callable[[Spot], float] = _alike,
 ) -> Wanted | None:
     """Return where to measure next; `None` if the goal is reached, or there is nowhere left.
 
@@ -159,6 +171,9 @@ def next_point(
         What was measured, the points held out among them.
     without
         Places that cannot be measured.
+    effort_s
+        Seconds that a place takes: of two that are known alike, the quicker one is wanted, and in general
+        what takes away most of the squared error in a second. By default all take the same.
     """
     measured = {Spot(point.batch, round(point.share, 6)) for point in points}
     left = [spot for spot in grid.spots() if spot not in measured and spot not in without]
@@ -177,8 +192,8 @@ def next_point(
     held_out = len(points) - len(fitted)
     if held_out * FITTED_A_HELD_OUT <= len(fitted) - len(first_spots(grid)):
         return Wanted(*_farthest(grid, left, measured), held_out=True)
-    doubts = doubt(grid, fit, fitted, left)
-    return Wanted(*left[int(np.argmax(doubts))], held_out=False)
+    gain = doubt(grid, fit, fitted, left) ** 2 / np.array([effort_s(spot) for spot in left])
+    return Wanted(*left[int(np.argmax(gain))], held_out=False)
 
 
 def doubt(grid: Grid, fit: LatencySurface, fitted: Sequence[Point], spots: Sequence[Spot]) -> Floats:

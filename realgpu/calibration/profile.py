@@ -279,14 +279,19 @@ class _Maker:
         starts = [one for one in self._ledger.start_ups if one.model == base.name]
         if not starts:
             return base, {}
-        weights_bytes = round(statistics.median(one.weights_bytes for one in starts))
-        warm_up_s = statistics.median(one.warm_up_s for one in starts)
         seen = self._measured(f"median of {len(starts)} starts")
+        origins = {"warm_up_s": seen}
+        weights_bytes = round(statistics.median(one.weights_bytes for one in starts))
+        if weights_bytes:
+            origins["weights_bytes"] = self._measured("parameters times the bytes of one")
+        warm_up_s = statistics.median(one.warm_up_s for one in starts)
         host, _ = self.host()
-        return (
-            replace(base, weights_bytes=weights_bytes, startup=host.of(weights_bytes, warm_up_s)),
-            {"warm_up_s": seen, "weights_bytes": self._measured("parameters times the bytes of one")},
+        started = replace(
+            base,
+            weights_bytes=weights_bytes or base.weights_bytes,
+            startup=host.of(weights_bytes or base.weights_bytes, warm_up_s),
         )
+        return started, origins
 
     def _wave(self, base: ModelProfile, job: Job) -> tuple[float, Provenance]:
         """Return the wait behind the waves of what a model does, the median over its victims."""

@@ -36,6 +36,14 @@ SERVES, TRAINS = range(2)
 CHECK_S: Final = 1.0
 """How often it is seen to that who is waited for was not halted."""
 
+GRACE_S: Final = 3.0
+"""What was begun in time may end so much later. Assumed: the end of a budget has room for it."""
+
+
+def unlimited() -> float:
+    """Return how much time is left where nobody counts it."""
+    return float("inf")
+
 
 class Rig:
     """The workers that are measured. A context manager that leaves no process and no file.
@@ -48,6 +56,8 @@ class Rig:
         Names of all models that may be opened.
     seed
         Of a worker: this plus its number.
+    left_s
+        How many seconds are left: nobody is waited for much longer.
 
     Raises
     ------
@@ -64,6 +74,7 @@ class Rig:
         sharing: Sharing,
         models: Sequence[str],
         seed: int = 0,
+        left_s: Callable[[], float] = unlimited,
     ) -> None:
         self.residents: list[Resident] = []
         self._backend = backend
@@ -72,6 +83,7 @@ class Rig:
         self._sharing = sharing
         self._models = tuple(dict.fromkeys(models))
         self._seed = seed
+        self._left_s = left_s
         self._started = 0
         self._crew = Crew(SEATS_PER_GPU, before_kill=hosting.before_kill)
         self._seating = Seating(self._crew.board, self._models)
@@ -131,8 +143,11 @@ class Rig:
         """End everybody; may be called again."""
         if not self._crew.folder.exists():
             return
-        for resident in self.residents:
-            self._let_go(resident)
+        for resident in tuple(self.residents):
+            if resident.failure is not None:
+                self.close_resident(resident)
+            else:
+                self._let_go(resident)
         self.residents.clear()
         self._hosting.host.let_go()
         try:
@@ -276,7 +291,8 @@ class Rig:
         )
 
     def _let_go(self, resident: Resident) -> None:
-        """Hold a resident back no more: it is to end."""
+        """Hold a resident back no more, and read no more of its gate: it is to end."""
+        resident.gate = None
         self._pulse.stand_up(resident.row)
         self._crew.board.seats["quota"][resident.row] = 1.0
 
@@ -292,6 +308,7 @@ class Rig:
         look_s: float = CHECK_S,
     ) -> None:
         """Wait until something of a resident has come, looking for it at least so often."""
+        within_s = min(within_s, max(0.0, self._left_s()) + GRACE_S)
         deadline_ns = time.monotonic_ns() + round(within_s * 1e9)
         check_ns = time.monotonic_ns() + round(CHECK_S * 1e9)
         while not come():

@@ -11,7 +11,7 @@ from profiles import ModelProfile
 from profiles.sharing import Sharing
 from realgpu.calibration.failures import WorkError
 from realgpu.calibration.resident import Resident
-from realgpu.calibration.rig import Rig
+from realgpu.calibration.rig import Rig, unlimited
 from realgpu.errors import RealGpuError
 from realgpu.hosting import Host, Hosting
 from realgpu.interruption import Interruption
@@ -24,12 +24,17 @@ OpenHosting = Callable[[], AbstractContextManager[Hosting]]
 class Workplace:
     """Residents by what they do, kept for as long as they are of use. A context manager.
 
-    Parameters
+    Attributes
     ----------
     memory_bytes
-        What idle residents may hold of the device together.
+        What residents may hold of the device together; idle ones end to make room.
+
+    Parameters
+    ----------
     opened
         Told of every worker that has started up.
+    left_s
+        As of `Rig`.
 
     Raises
     ------
@@ -48,6 +53,7 @@ class Workplace:
         seed: int,
         memory_bytes: int,
         opened: Callable[[Resident], None],
+        left_s: Callable[[], float] = unlimited,
     ) -> None:
         self.sharing = sharing
         self._backend: BackendName = backend
@@ -55,8 +61,9 @@ class Workplace:
         self._interruption = interruption
         self._models = models
         self._seed = seed
-        self._memory_bytes = memory_bytes
+        self.memory_bytes = memory_bytes
         self._opened = opened
+        self._left_s = left_s
         self._open = ExitStack()
         self._rig: Rig | None = None
         self._host: Host | None = None
@@ -78,6 +85,7 @@ class Workplace:
                     sharing=self.sharing,
                     models=self._models,
                     seed=self._seed + len(self._loaded),
+                    left_s=self._left_s,
                 )
             )
         return self._rig
@@ -172,7 +180,7 @@ class Workplace:
 
     def _make_room(self, profile: ModelProfile) -> None:
         """End the oldest residents until there is room for another one."""
-        while self._kept and self._held_bytes() + profile.memory_bytes > self._memory_bytes:
+        while self._kept and self._held_bytes() + profile.memory_bytes > self.memory_bytes:
             self.dismiss(self._kept[0])
 
     def _held_bytes(self) -> int:

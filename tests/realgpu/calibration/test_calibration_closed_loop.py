@@ -16,7 +16,7 @@ from realgpu import household
 from realgpu.calibration import Goal, Settings, calibrate
 from realgpu.errors import RealGpuError
 
-BATCHES, SHARES = (1, 2, 4, 8), (0.1, 0.2, 0.4, 0.7, 1.0)
+BATCHES, SHARES = (1, 2, 4, 8), (0.1, 0.25, 0.5, 1.0)
 
 
 def errors(found: LatencySurface, true: LatencySurface) -> np.ndarray:
@@ -48,9 +48,9 @@ def test_surfaces_and_curves_are_recovered_through_noise(tmp_path: Path) -> None
     for share in (0.1, 0.3, 0.6, 1.0):
         assert found.training.step_s(share) == pytest.approx(SLOWER * model.training.step_s(share), rel=0.02)
     serve, train = report.fits
-    assert (serve.job, serve.grid, serve.share_by) == ("serve", 20, "virtual")
-    assert 9 <= serve.points <= 20
-    assert serve.held_out_points >= 3
+    assert (serve.job, serve.grid, serve.share_by) == ("serve", 16, "virtual")
+    assert 9 <= serve.points <= 16
+    assert serve.held_out_points >= 2
     assert serve.held_out_mean_error is not None
     assert serve.held_out_mean_error < 0.03
     assert (train.points, train.held_out_points) == (6, 1)
@@ -128,7 +128,7 @@ def test_neighbours_are_measured_and_waves_solved_for(tmp_path: Path) -> None:
     assert len(labels) == 3
 
 
-@pytest.mark.parametrize("kind", ["oom", "hang"])
+@pytest.mark.parametrize("kind", ["oom", pytest.param("hang", marks=pytest.mark.slow)])
 def test_who_fails_is_written_down_and_the_campaign_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -54,9 +54,9 @@ def mean_error(fit: LatencySurface, table: dict[Spot, float]) -> float:
     [
         ("resnet152", 19, 1.15),
         ("bert-base", 17, 1.05),
-        ("roberta-large", 17, 1.3),
-        ("gpt2-large", 18, 1.1),
-        ("llama2-7b", 17, 1.2),
+        pytest.param("roberta-large", 17, 1.3, marks=pytest.mark.slow),
+        pytest.param("gpt2-large", 18, 1.1, marks=pytest.mark.slow),
+        pytest.param("llama2-7b", 17, 1.2, marks=pytest.mark.slow),
     ],
 )
 def test_the_published_tables_need_a_third_of_their_points(name: str, most: int, worse: float) -> None:
@@ -134,10 +134,10 @@ def test_a_point_that_does_not_fit_draws_others_near() -> None:
 
 def test_left_out_errors_are_those_of_fits_without_the_point() -> None:
     """Nearly, where noise is small."""
-    chosen = measured(GRID, [], table_of(TRUE, GRID, 0.005, seed=1), goal=NEVER, most=20)
+    chosen = measured(GRID, [], table_of(TRUE, GRID, 0.005, seed=1), goal=NEVER, most=14)
     fitted = [point for point in chosen if not point.held_out]
     quick = left_out_errors(surface_of(fitted), fitted)
-    for place in (1, 7, 12):
+    for place in (1, 7):
         rest = [point for number, point in enumerate(fitted) if number != place]
         point = fitted[place]
         slow = surface_of(rest).seconds(point.batch, point.share) / point.seconds - 1.0

@@ -92,6 +92,7 @@ def test_shares_are_percentages_of_mps(fake_mps: Any, tmp_path: Path) -> None:
     assert found.device["host"]["mechanism"] == "mps"
 
 
+@pytest.mark.slow
 def test_shares_are_rates_of_a_launch_gate(gpu: str, tmp_path: Path) -> None:
     """Without MPS one worker serves all shares, held to each by its gate; training too."""
     report = calibrated(tmp_path / "catalog", "gate", "bert-base:serve", "roberta-large:train")
@@ -108,3 +109,20 @@ def test_shares_are_rates_of_a_launch_gate(gpu: str, tmp_path: Path) -> None:
     assert found.device is not None
     assert found.device["host"]["mechanism"] == "time slicing+gate"
     assert not [note for note in found.device["host"]["notes"] if "starved" in note]
+
+
+@pytest.mark.slow
+def test_after_a_fault_of_the_device_the_host_is_opened_anew(gpu: str, tmp_path: Path) -> None:
+    """What hit one worker may have hit all: the point is written down, and the campaign goes on."""
+    started: list[dict[str, str]] = []
+
+    def spoil(environment: dict[str, str]) -> None:
+        started.append(environment)
+        environment["POSE"] = "faults" if len(started) == 1 else ""
+
+    report = calibrated(tmp_path / "catalog", "gate", "bert-base:serve", spoil=spoil)
+    (failure,) = report.failures
+    assert (failure.kind, failure.batch, failure.share) == ("crashed", 8, 1.0)
+    assert "illegal memory access" in failure.reason
+    assert len({environment["GATE_FILE"] for environment in started}) == 2
+    assert report.fits[0].points == 6

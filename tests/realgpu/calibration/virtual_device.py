@@ -28,9 +28,9 @@ FEW = Settings(
 def quick(name: str, **changes: Any) -> ModelProfile:
     """A model of the shipped catalog whose work takes milliseconds."""
     profile = load_catalog().model(name)
-    values: dict[str, Any] = {"max_batch": 8, "latency": LatencySurface(0.002, 0.0002, 0.0004, 0.001, 3.0)}
+    values: dict[str, Any] = {"max_batch": 8, "latency": LatencySurface(0.001, 0.0001, 0.0002, 0.0003, 3.0)}
     if profile.training is not None:
-        step = replace(profile.training.step, floor_s=0.004, work_s=0.002, g=3.0)
+        step = replace(profile.training.step, floor_s=0.002, work_s=0.001, g=3.0)
         values["training"] = replace(profile.training, batch=4, step=step)
     return replace(profile, **(values | changes))
 

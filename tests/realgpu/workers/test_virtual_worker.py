@@ -6,6 +6,7 @@ they do not depend on the machine; where it changes, on how soon the worker saw 
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from worker_parent import Agency, begin, model, sit, wait_until
 
-from profiles import find_interference
+from profiles import LatencySurface, StepCurve, find_interference
 from profiles.contention import contention
 from profiles.sharing import LAUNCH_TOKENS, MPS_CAPS, Sharing, TimeSharing
 from realgpu.board import Board
@@ -218,6 +219,42 @@ def test_no_quota_is_no_progress(board: Board, agency: Agency) -> None:
     assert (done.end_ns - given_ns) / 1e9 >= ROBERTA.latency.seconds(1, 1.0) - 1e-6
 
 
+def test_noise_is_of_the_seed_and_the_number(board: Board) -> None:
+    """Batches and steps scatter about the profile with mean one, the same for the same seed, none without."""
+    profile = replace(ROBERTA, latency=LatencySurface(0.0002, 0.0, 0.0, 0.0, 3.0))
+    training = replace(profile.training, step=StepCurve(0.0, 0.0002, 3.0)) if profile.training else None
+    profile = replace(profile, training=training)
+    sit(board, 0, profile)
+
+    def seconds(seed: int, noise: float, batches: int) -> list[float]:
+        backend = VirtualBackend(
+            begin(board, profile, seed=seed, options={"noise": noise}), Seats(board, [0])
+        )
+        times_ns = [backend.run(1, 1, time_passes) for _ in range(batches)]
+        return [(one[1] - one[0]) / 1e9 for one in times_ns if one is not None]
+
+    def time_passes(sleep_s: float = 0.0) -> bool:
+        time.sleep(sleep_s)
+        return False
+
+    first = seconds(1, 0.2, 300)
+    assert seconds(1, 0.2, 20) == pytest.approx(first[:20], abs=2e-9)
+    assert seconds(2, 0.2, 20) != pytest.approx(first[:20], rel=0.01)
+    ratios = [one / 0.0002 for one in first]
+    assert statistics.mean(ratios) == pytest.approx(1.0, abs=0.04)
+    assert statistics.stdev(ratios) == pytest.approx(0.2, abs=0.03)
+    assert seconds(1, 0.0, 3) == pytest.approx([0.0002] * 3, abs=2e-9)
+
+    sit(board, 0, profile, job="train")
+    options = {"noise": 0.2}
+    backend = VirtualBackend(begin(board, profile, job="train", seed=1, options=options), Seats(board, [0]))
+    begun_ns = time.monotonic_ns()
+    steps, at_ns = backend.train(300, time_passes)
+    assert steps == 300.0
+    assert (at_ns - begun_ns) / 1e9 == pytest.approx(sum(first), rel=0.02, abs=0.005)
+    assert board.seats["cycle_s"][0] == pytest.approx(first[-1], abs=2e-9)
+
+
 def test_waking_up_late_makes_nothing_longer(board: Board) -> None:
     """A batch and a step end when their progress says so, not when a busy machine lets the worker notice."""
     sit(board, 0, ROBERTA, quota=0.5)
@@ -256,6 +293,8 @@ def test_waking_up_late_makes_nothing_longer(board: Board) -> None:
         ({"board": "/nowhere/board"}, "/nowhere/board: cannot be mapped"),
         ({"options": {"looks": 1}}, "nearest is 'look_s'"),
         ({"options": {"look_s": 0}}, "look_s: found 0"),
+        ({"options": {"noise": -0.1}}, "noise: found -0.1, allowed are 0 to 1"),
+        ({"options": {"noise": True}}, "noise: found True"),
         ({"models": ()}, "model: found 1"),
     ],
 )
