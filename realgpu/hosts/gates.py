@@ -32,7 +32,7 @@ class Gates:
 
     def __init__(self, seats: int) -> None:
         remove_stale()
-        self.library: Path = build_gate()
+        self.shim: Path = build_gate()
         self.file = GateFile.create(seats)
         self._used: set[int] = set()
 
@@ -42,7 +42,7 @@ class Gates:
         slot = self.file.slots[row]
         slot.set_rate(None, 0.0)
         slot.set_mode(Mode.COUNT)
-        return gate_environment(self.library, self.file.path, row, base=base)
+        return gate_environment(self.shim, self.file.path, row, base=base)
 
     def open(self) -> None:
         """Let everybody pass, and wake whoever waits. The mode says so: a controller writes rates alone."""
@@ -53,8 +53,8 @@ class Gates:
     def record(self) -> dict[str, Any]:
         """Return what a manifest keeps, as JSON: counters are of a seat, whoever sat there."""
         return {
-            "library": self.library.name,
-            "sha256": hashlib.sha256(self.library.read_bytes()).hexdigest(),
+            "library": self.shim.name,
+            "sha256": hashlib.sha256(self.shim.read_bytes()).hexdigest(),
             "file": self.file.note,
             "seats": [
                 {"seat": row, **{name: self.file.slots[row].read(name) for name in _COUNTERS}}
