@@ -70,6 +70,8 @@ def calibrate_verb(
     rest = load_catalog(base)
     other = None if against is None else load_catalog(against)
     named = [name for text in models for name in text.split(",") if name] or list(rest.models)
+    for name in named:
+        rest.model(name.partition(":")[0])  # an unknown one is bad input, not a fault of this host
     with ProgressBars() as bars:
         report = calibrate(
             backend,
