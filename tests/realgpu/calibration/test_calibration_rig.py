@@ -130,7 +130,9 @@ def test_gates_are_given_rates_and_a_pulse() -> None:
         object.__setattr__(hosting, "host", Held())
         resident = rig.open(BERT, "serve", 8, 0.5)
         assert (resident.share_by, resident.changeable) == ("gate", True)
+        beats = len(throttle.beats)
         rig.give(resident, 0.25)
+        assert len(throttle.beats) > beats  # gates learn of it at once
         begun_ns = time.monotonic_ns()
         rig.pause(0.4)
         assert len([beat for beat in throttle.beats if beat > begun_ns]) >= 4  # of 8, every 50 ms
