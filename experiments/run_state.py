@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from experiments.schema import RUN_FILE
+from realgpu.process_start import started_at
 from realgpu.workers.protocol import BackendName
 from recording import RecordingError, write_json
 from recording.manifest import read_json
@@ -100,7 +101,7 @@ class RunProgress:
                 backend=backend,
                 host=socket.gethostname(),
                 pid=pid,
-                started=_started(pid),
+                started=started_at(pid),
                 begun_at=_now(),
             )
         )
@@ -169,7 +170,7 @@ def run_state(folder: Path) -> RunState | None:
 def _runs(state: RunState) -> bool:
     """Whether the process of a run still runs, on this machine."""
     if state.started is not None:
-        return _started(state.pid) == state.started
+        return started_at(state.pid) == state.started
     try:
         os.kill(state.pid, 0)
     except ProcessLookupError:
@@ -177,16 +178,6 @@ def _runs(state: RunState) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def _started(pid: int) -> int | None:
-    """When a process was started, in clock ticks since boot; `None` if it has ended or /proc is not there."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    state, *fields = status.rpartition(")")[2].split()
-    return None if state in "ZX" else int(fields[18])
 
 
 def _now() -> str:

@@ -23,6 +23,7 @@ from realgpu.control.process import ControllerProcess
 from realgpu.control.throttle import Throttle
 from realgpu.errors import RealGpuError
 from realgpu.hosted import HostedWorker
+from realgpu.process_start import started_at
 
 SHARED_MEMORY: Final = Path("/dev/shm")
 PREFIX: Final = "dilu-run-"
@@ -171,7 +172,7 @@ def _new_folder() -> Path:
     for folder in place.glob(f"{PREFIX}*"):
         if _is_stale(folder):
             shutil.rmtree(folder, ignore_errors=True)
-    own = f"{PREFIX}{os.getpid()}-{_started(os.getpid())}-"
+    own = f"{PREFIX}{os.getpid()}-{started_at(os.getpid()) or 0}-"
     try:
         return Path(tempfile.mkdtemp(prefix=own, dir=place))
     except OSError as error:
@@ -186,14 +187,4 @@ def _is_stale(folder: Path) -> bool:
         ours = folder.lstat().st_uid == os.getuid()
     except OSError:
         return False
-    return ours and pid.isdecimal() and started.isdecimal() and _started(int(pid)) != int(started)
-
-
-def _started(pid: int) -> int:
-    """When a process was started, in clock ticks since boot: later ones of its id differ. 0: it has ended."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0
-    state, *fields = status.rpartition(")")[2].split()
-    return 0 if state in "ZX" else int(fields[18])
+    return ours and pid.isdecimal() and started.isdecimal() and started_at(int(pid)) != int(started)

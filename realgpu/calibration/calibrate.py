@@ -115,7 +115,7 @@ def calibrate(
         Interruption() as interruption,
         Workplace(
             backend,
-            open_hosting or partial(_open, backend, sharing),
+            open_hosting or partial(open_one_gpu, backend, sharing),
             interruption,
             sharing=sharing,
             models=[one.name for one in subjects],
@@ -157,7 +157,7 @@ def calibrate(
     )
 
 
-def _open(backend: BackendName, sharing: Sharing) -> AbstractContextManager[Hosting]:
+def open_one_gpu(backend: BackendName, sharing: Sharing) -> AbstractContextManager[Hosting]:
     """Open this host for one GPU; under MPS a share is fixed for as long as its worker lives."""
     return open_host(
         backend,

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from profiles import Measure, ModelProfile
 from profiles.sharing import LAUNCH_TOKENS, MPS_CAPS
-from realgpu.calibration.calibrate import _open
+from realgpu.calibration.calibrate import open_one_gpu
 from realgpu.calibration.measuring import Meter, Patience
 from realgpu.calibration.workplace import OpenHosting, Workplace
 from realgpu.interruption import Interruption
@@ -70,7 +70,7 @@ def device_measure(
         Interruption() as interruption,
         Workplace(
             backend,
-            open_hosting or partial(_open, backend, sharing),
+            open_hosting or partial(open_one_gpu, backend, sharing),
             interruption,
             sharing=sharing,
             models=[profile.name],

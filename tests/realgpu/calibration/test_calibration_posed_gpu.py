@@ -19,7 +19,7 @@ from policies import Launch
 from profiles import load_catalog
 from profiles.sharing import LAUNCH_TOKENS, MPS_CAPS, Sharing
 from realgpu.calibration import CalibrationReport, Settings, calibrate
-from realgpu.calibration.calibrate import ShareBy, _open
+from realgpu.calibration.calibrate import ShareBy, open_one_gpu
 from realgpu.hosting import Hosting
 
 SETTINGS = dataclasses.replace(
@@ -36,7 +36,7 @@ SETTINGS = dataclasses.replace(
 @contextmanager
 def posed(sharing: Sharing, spoil: Callable[[dict[str, str]], None]) -> Iterator[Hosting]:
     """The host for CUDA, whose workers pose."""
-    with _open("cuda", sharing) as hosting:
+    with open_one_gpu("cuda", sharing) as hosting:
 
         def environment(launch: Launch, row: int) -> Mapping[str, str]:
             found = dict(hosting.environment(launch, row))
